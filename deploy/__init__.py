@@ -1,0 +1,1 @@
+"""On the device: opens a bundle, runs it, measures it. numpy and a runtime; never torch."""

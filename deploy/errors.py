@@ -1,0 +1,38 @@
+"""What can go wrong on the device, as one tree.
+
+DeployError
+├── BundleError       a bundle that is missing, damaged, or of another schema
+├── TargetError       a target profile that cannot be read, or is not this machine
+├── RuntimeNotFound   a runtime that is not installed here
+├── RuntimeFailure    a runtime that refused a model or an input
+└── MeasurementError  a measurement that could not be made
+
+Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
+ends with exit code 2; a traceback is for our mistakes only.
+"""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """The root of the errors that a user can mend."""
+
+
+class BundleError(DeployError):
+    """A bundle that is missing, damaged, or of another schema."""
+
+
+class TargetError(DeployError):
+    """A target profile that cannot be read, or is not this machine."""
+
+
+class RuntimeNotFound(DeployError):
+    """A runtime that is not installed here."""
+
+
+class RuntimeFailure(DeployError):
+    """A runtime that refused a model or an input."""
+
+
+class MeasurementError(DeployError):
+    """A measurement that could not be made."""

@@ -1,0 +1,69 @@
+"""Progress with time left, on the terminal.
+
+Work that takes longer than two seconds takes a :class:`Progress` and calls it as it goes; it knows nothing of terminals.
+The command line gives it a bar. Where nobody watches (a log file, CI) the bar becomes a plain line now and then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+# A log is read later: a line now and then is enough.
+PLAIN_LINE_INTERVAL_S = 15.0
+
+
+class Progress(Protocol):
+    """Told how far a piece of work is: ``progress(done, total, note)``."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` steps are done; ``note`` is a few words for the end of the line."""
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """Show nothing: the default where nobody asked for progress."""
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
+    """Show a bar with the time left on ``console`` while the block runs; on a log, a plain line every 15 s."""
+    if not console.is_terminal:
+        yield _plain_lines(console, title)
+        return
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with RichProgress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(title, total=None, note="")
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=note)
+
+        yield show
+
+
+def _plain_lines(console: Console, title: str) -> Progress:
+    started = last = time.monotonic()
+
+    def show(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PLAIN_LINE_INTERVAL_S or not 0 < done < total:
+            return
+        last = now
+        left_s = (now - started) * (total - done) / done
+        console.print(f"  {title}: {done} of {total}, {left_s:.0f} s left {note}".rstrip(), highlight=False)
+
+    return show

@@ -1,0 +1,48 @@
+"""What can go wrong on the workstation, as one tree.
+
+ToolchainError
+├── RecipeError      a recipe or a --set that cannot be meant
+├── DatasetError     a file of frames that is missing, damaged, of another format, or unfit for the job
+├── ModelError       a model file or an architecture that does not fit
+├── PlanError        a pruning that cannot be made as asked
+├── TrainingError    a training that went wrong (the loss became NaN)
+├── ExportError      an ONNX file that does not compute what the model computes
+└── RunError         an output folder that cannot be used
+
+Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
+ends with exit code 2; a traceback is for our mistakes only.
+"""
+
+from __future__ import annotations
+
+
+class ToolchainError(Exception):
+    """The root of the errors that a user can mend."""
+
+
+class RecipeError(ToolchainError):
+    """A recipe, or a ``--set``, that cannot be meant."""
+
+
+class DatasetError(ToolchainError):
+    """A file of frames that is missing, damaged, of another format, or unfit for the job."""
+
+
+class ModelError(ToolchainError):
+    """A model file or an architecture that does not fit."""
+
+
+class PlanError(ToolchainError):
+    """A pruning that cannot be made as asked."""
+
+
+class TrainingError(ToolchainError):
+    """A training that went wrong."""
+
+
+class ExportError(ToolchainError):
+    """An ONNX file that does not compute what the model computes."""
+
+
+class RunError(ToolchainError):
+    """An output folder that cannot be used."""
