@@ -1,0 +1,55 @@
+# Every target sets up what it needs in .venv. A stranger on PyTorch's default index gets a build with CUDA (gigabytes);
+# name PyTorch's own index of CPU wheels to get the small one:  make quickstart TORCH_INDEX=<that index>
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+       $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help quickstart test test-all check format bench clean
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: about four minutes on two cores
+	$(BIN)/thinwave quickstart
+
+test: $(VENV)/dev.stamp ## the tests, without the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(VENV)/dev.stamp ## all tests
+	$(BIN)/pytest
+
+check: $(VENV)/dev.stamp ## format, lint, types, import rules, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow"
+
+format: $(VENV)/dev.stamp ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp ## the figures of the README: about ten minutes
+	$(BIN)/python benchmarks/quickstart.py
+
+clean: ## remove the environment and what tools left
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "thinwave needs Python 3.10 or newer; name one: make PYTHON=python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/toolchain.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing thinwave and its toolchain in $(VENV)"
+	$(PIP) --editable '.[toolchain]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/toolchain.stamp
+	@echo "installing what tests and checks need in $(VENV)"
+	$(PIP) --editable '.[toolchain,dev]'
+	@touch $@

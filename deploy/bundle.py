@@ -1,0 +1,177 @@
+"""A bundle: the folder that travels to the device, with ``manifest.json`` and the model files that it names.
+
+Every file is named with its size and SHA-256, and a bundle is opened only when all of them hold: a flipped byte, a
+file cut short on its way, or a path that leads out of the folder is found before a runtime reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+
+from deploy.errors import BundleError
+from deploy.results import Precision
+from deploy.strict_reading import Strict, read_strictly
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA = 1
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class InputFormat(Strict):
+    """What the model takes: frames of ``shape`` (2, length), float32; how they are scaled is said in words."""
+
+    shape: tuple[Literal[2], PositiveInt]
+    layout: Literal["batch, iq, length"] = "batch, iq, length"
+    dtype: Literal["float32"] = "float32"
+    sample_rate_hz: PositiveFloat | None = None
+    scaling: Text
+
+
+class Parity(Strict):
+    """How near the exported model is to the trained one: largest difference of logits, share of equal decisions."""
+
+    max_abs_diff: NonNegativeFloat
+    agreement: Share
+
+
+class Accuracy(Strict):
+    """What :mod:`deploy.accuracy` found on the test split: shares from 0 to 1, ``by_snr`` keyed by decibels as text."""
+
+    overall: Share
+    by_snr: dict[str, Share] = Field(default_factory=dict)
+    sensitivity_db: float | None = None
+
+
+class ModelFile(Strict):
+    """One precision of the model: its file, that file's size and hash, what it costs, and how good it is.
+
+    ``params`` are parameters, ``macs`` multiply-accumulates of one frame (1 MAC = 2 FLOPs). Parity and accuracy are
+    null where nobody looked.
+    """
+
+    file: Text
+    size_bytes: NonNegativeInt = Field(alias="bytes")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    params: NonNegativeInt
+    macs: NonNegativeInt
+    parity: Parity | None = None
+    accuracy: Accuracy | None = None
+
+
+class Manifest(Strict):
+    """What ``manifest.json`` says. ``classes`` are the names of the modulations in the order of the logits."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    model: Text
+    classes: tuple[Text, ...] = Field(min_length=2)
+    input: InputFormat
+    precisions: dict[Precision, ModelFile] = Field(min_length=1)
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: every file that its manifest names is there with the size and hash named."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path_of(self, precision: str) -> Path:
+        """Return the path of the model in ``precision``; raises BundleError where the bundle has none."""
+        for name, entry in self.manifest.precisions.items():
+            if name == precision:
+                return self.folder / entry.file
+        held = ", ".join(self.manifest.precisions)
+        raise BundleError(f"{self.folder}: the bundle holds no {precision} model; it holds: {held}")
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read the manifest in ``folder`` and hold every file that it names to its size and hash.
+
+    Raises BundleError where the folder or manifest is missing, the manifest is of a newer schema or has mistakes, a
+    path leads out of the folder, or a file is missing or altered.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise BundleError(f"{folder}: no bundle here, {MANIFEST_NAME} cannot be read: {reason}") from error
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{path}: this is not JSON: {error}") from error
+    _refuse_newer_schema(data, path)
+    manifest = read_strictly(Manifest, data, where=str(path), error=BundleError)
+    _check_files(folder, manifest)
+    return Bundle(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write ``manifest.json`` beside the files it names, whole or not at all, and return its path.
+
+    Raises BundleError where :func:`open_bundle` would refuse the folder: the files come first.
+    """
+    _check_files(folder, manifest)
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False, ensure_ascii=False)
+    path, unfinished = folder / MANIFEST_NAME, folder / f"{MANIFEST_NAME}.unfinished"
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    return unfinished.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file as 64 hexadecimal digits; raises OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _refuse_newer_schema(data: object, path: Path) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BundleError(
+            f"{path}: this bundle is of schema {schema}, and this thinwave reads schema {SCHEMA}: "
+            "it was made by a newer thinwave, so upgrade the one here"
+        )
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    problems = []
+    for precision, entry in manifest.precisions.items():
+        problem = _problem_with(folder, entry)
+        if problem:
+            problems.append(f"precisions.{precision}: {entry.file}: {problem}")
+    if problems:
+        raise BundleError(
+            f"{folder}: the files are not those of the manifest\n" + "\n".join(f"  {p}" for p in problems)
+        )
+
+
+def _problem_with(folder: Path, entry: ModelFile) -> str | None:
+    path = folder / entry.file
+    try:
+        # Resolved, so that neither "..", an absolute path nor a symbolic link leads to a file that did not come along.
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return "leads out of the bundle"
+        if not path.is_file():
+            return "is not there"
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            return f"has {size_bytes} bytes, expected {entry.size_bytes}"
+        found = sha256_of(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        # ValueError is a zero byte in the name, RuntimeError a symbolic link that leads to itself.
+        return f"cannot be read: {error}"
+    if found != entry.sha256:
+        return f"was altered: SHA-256 {found[:12]}…, expected {entry.sha256[:12]}…"
+    return None

@@ -1,0 +1,151 @@
+"""What every thinwave command line shares: how it ends, and where it writes.
+
+A user's mistake ends in one message on stderr and exit code 2, Ctrl-C in exit code 130; a traceback is for our own
+mistakes. ``thinwave-device`` runs through :func:`run_command_line`, and ``thinwave`` with its own errors added.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from deploy.errors import DeployError
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+# What a user can mend about files; any other OSError is ours.
+MENDABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+
+# `-h` works wherever `--help` does.
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def _console(*, to_stderr: bool) -> Console:
+    # Paths and names are the user's: "[1]" in one of them is no markup of rich's, nor ":key:" an emoji.
+    return Console(stderr=to_stderr, markup=False, emoji=False, highlight=False)
+
+
+# One console for errors, log lines and progress bars, so that a line above a bar does not tear it.
+stderr = _console(to_stderr=True)
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def run_command_line(
+    command: click.Command,
+    arguments: Sequence[str] | None = None,
+    *,
+    program: str = "thinwave",
+    user_errors: tuple[type[Exception], ...] = (),
+) -> int:
+    """Run ``command`` on ``arguments`` (by default the process's own) and return the exit code.
+
+    DeployError and ``user_errors``, wrong usage, and files that are missing, not permitted or do not fit on the disk
+    are told in one message. Every other exception passes through.
+    """
+    mendable: tuple[type[Exception], ...] = (DeployError, *user_errors)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=stderr, show_time=False, show_path=False)],
+    )
+    try:
+        # Not standalone: click would print its errors in its own form and end the process.
+        code = command.main(args=arguments, prog_name=program, standalone_mode=False)
+    except click.Abort as aborted:
+        # click takes every EOFError for Ctrl-D; one that a file reader raised is our mistake.
+        if isinstance(aborted.__cause__, EOFError):
+            raise
+        _say("stopped")
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        _say("stopped")
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _wrong_usage(error)
+    except mendable as error:
+        return _mistake(str(error))
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        return _mistake(f"{place}{error.strerror}")
+    # click returns the code of --help and --version, and otherwise what the command returned: nothing.
+    return code if isinstance(code, int) else 0
+
+
+def json_option(command: Decorated) -> Decorated:
+    """Give a command ``--json FILE``, ``-`` for stdout; that FILE may be written is known before the work starts."""
+    return click.option(
+        "--json",
+        "json_path",
+        metavar="FILE",
+        callback=writable_file,
+        help="Write the result as JSON to FILE; - writes it to stdout instead of the table.",
+    )(command)
+
+
+def stdout() -> Console:
+    """Return a console for results, on what stdout is now."""
+    return _console(to_stderr=False)
+
+
+def write_json(json_path: str, data: object) -> None:
+    """Write ``data`` as JSON to the file, or to stdout where it is ``-``."""
+    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+    if json_path == "-":
+        click.echo(text)
+    else:
+        Path(json_path).write_text(text + "\n", encoding="utf-8")
+
+
+def writable_file(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse, as an option's callback, a file that could not be written when the work is done; ``-`` is stdout."""
+    if value is None or value == "-":
+        return value
+    path = Path(value)
+    if path.is_dir() or not path.parent.is_dir():
+        raise click.BadParameter(f"{value} is a folder, or in a folder that is not there", context, option)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.BadParameter(f"{value} may not be written", context, option)
+    return value
+
+
+def _wrong_usage(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return _mistake(error.format_message())
+    if error.format_message() == context.get_help():
+        # A group called without a command: click's message is the help itself.
+        click.echo(error.format_message(), err=True)
+        return USER_MISTAKE
+    return _mistake(f"{error.format_message()}\n{context.get_usage()}\n`{context.command_path} --help` tells more")
+
+
+def _mistake(message: str) -> int:
+    _say(f"error: {message}")
+    return USER_MISTAKE
+
+
+def _say(message: str) -> None:
+    # soft_wrap: a path broken over two lines cannot be copied.
+    stderr.print(f"thinwave: {message}", soft_wrap=True)

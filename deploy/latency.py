@@ -1,0 +1,254 @@
+"""The measuring protocol: single-stream latency, host to host, in fresh processes; one model, or two in turns.
+
+The bias of one process (where its memory happens to lie) does not go away with more samples, so the sampling unit is
+the process. Each opens every model anew, pins itself, warms up, and times single runs; what is reported is
+
+- ``p50_ms``: the geometric mean of the processes' medians, with a 95 % t interval of their logarithms over processes;
+- ``p90_ms`` to ``max_ms``: of all samples together (numpy's linear percentiles), nothing clipped;
+- the ratio of two models: each process times both in short turns and gives one logarithm of the ratio of their medians;
+  the mean of those and its 95 % t interval. Machines drift; such a ratio does not. It equals the ratio of the two p50.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import JsonValue
+
+from deploy.affinity import cores_for, thread_environment
+from deploy.bundle import sha256_of
+from deploy.cgroup import cpu_quota_cores
+from deploy.child_process import ask_child
+from deploy.errors import MeasurementError
+from deploy.host import package_version, processor_facts
+from deploy.interval import t_interval
+from deploy.latency_child import Request
+from deploy.machine_state import change_of_state, machine_state
+from deploy.progress import Progress, silent
+from deploy.results import LatencyRecord, Precision, Ratio
+from deploy.runtimes.base import Float32
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 120.0
+CHILD_MODULE = "deploy.latency_child"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLatency:
+    """One model's record and every sample behind it: nanoseconds of single runs, int64 (runs,), an array a process."""
+
+    record: LatencyRecord
+    samples_ns: tuple[npt.NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What :func:`measure` found: the models by name, and with two of them how many times faster the second is.
+
+    ``ratio`` is latency of the first / latency of the second: original / pruned is the speed-up.
+    """
+
+    models: dict[str, ModelLatency]
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """What one process gave: samples by model, and what it said of itself."""
+
+    samples_ns: dict[str, npt.NDArray[np.int64]]
+    runtime_version: str
+    precision: dict[str, Precision]
+    steady: dict[str, bool]
+    affinity: list[int]
+
+
+def measure(
+    models: Mapping[str, Path],
+    *,
+    frames: Float32,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    batch: int = 1,
+    target: str = "unknown",
+    processes: int = 10,
+    seconds: float = 3.0,
+    least_runs: int = 1024,
+    warmup_s: float = 0.5,
+    warmup_limit_s: float = 10.0,
+    samples_path: Path | None = None,
+    progress: Progress = silent,
+    child_command: Sequence[str] = (sys.executable,),
+) -> Measurement:
+    """Measure one model, or two against each other, as the module says.
+
+    ``models`` are paths by name; ``frames`` is float32 (n, 2, length) with n >= ``batch``, fed ``batch`` at a time and
+    over again. Each of the ``processes`` warms every model up for ``warmup_s`` and until it is steady (or
+    ``warmup_limit_s``, and then ``stable`` is false in the record), then times for ``seconds`` altogether and at least
+    ``least_runs`` of each model, at most 120 s. ``samples_path`` receives all samples as ``.npz``, an array
+    ``<name>.process<number>`` each. ``child_command`` starts a Python with thinwave in it: an emulator, ``taskset``.
+
+    Raises MeasurementError for arguments that cannot be measured with, and where a process fails.
+    """
+    _check_arguments(models, frames, threads=threads, batch=batch, processes=processes, seconds=seconds)
+    hashes = {name: _hash(path) for name, path in models.items()}
+    before = machine_state()
+    samples = []
+    with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
+        np.save(Path(folder) / "frames.npy", frames, allow_pickle=False)
+        for number in range(processes):
+            # Every other process opens and times the second model first: what comes first has other memory.
+            names = list(models) if number % 2 == 0 else list(models)[::-1]
+            request = Request(
+                models=tuple((name, str(models[name].absolute())) for name in names),
+                runtime=runtime,
+                threads=threads,
+                batch=batch,
+                frames=str(Path(folder) / "frames.npy"),
+                samples=tuple(str(Path(folder) / f"samples{position}.npy") for position in range(len(names))),
+                seconds=seconds,
+                least_runs=least_runs,
+                limit_s=LIMIT_S,
+                warmup_s=warmup_s,
+                warmup_limit_s=warmup_limit_s,
+            )
+            samples.append(_measure_in_child(request, number, processes, progress, child_command))
+            progress(number + 1, processes, "")
+    changes = change_of_state(before, machine_state())
+    if samples_path is not None:
+        _write_samples(samples_path, samples)
+    conditions: dict[str, JsonValue] = {
+        "cpu_model": processor_facts()["cpu_model"],
+        "cpu_quota_cores": cpu_quota_cores(),
+        **changes,
+        "processes": processes,
+        "thinwave_version": package_version("thinwave"),
+    }
+    settings = {"target": target, "runtime": runtime, "batch": batch, "threads": threads}
+    return Measurement(
+        models={
+            name: ModelLatency(
+                record=_record(name, samples, settings, {**conditions, "model_sha256": hashes[name]}),
+                samples_ns=tuple(sample.samples_ns[name] for sample in samples),
+            )
+            for name in models
+        },
+        ratio=_ratio(*models, samples=samples) if len(models) == 2 else None,
+    )
+
+
+def _check_arguments(
+    models: Mapping[str, Path], frames: Float32, *, threads: int, batch: int, processes: int, seconds: float
+) -> None:
+    if len(models) not in (1, 2):
+        raise MeasurementError(f"one model is measured, or two against each other; got {len(models)}")
+    if frames.dtype != np.float32 or frames.ndim != 3 or not 1 <= batch <= len(frames):
+        raise MeasurementError(
+            f"got frames {frames.dtype} {frames.shape} and batch {batch}; "
+            "expected float32 (n, 2, length) with n >= batch >= 1"
+        )
+    if processes < 2:
+        raise MeasurementError(
+            f"got {processes} processes; an interval over processes needs at least 2, and 10 make a good one"
+        )
+    if not 0.0 < seconds <= LIMIT_S:
+        raise MeasurementError(f"got {seconds} seconds a process; expected more than 0 and at most {LIMIT_S:.0f}")
+    cores_for(threads)
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise MeasurementError(f"{path}: the model cannot be read: {error.strerror}") from error
+
+
+def _measure_in_child(
+    request: Request, number: int, processes: int, progress: Progress, child_command: Sequence[str]
+) -> _Sample:
+    name = f"process {number + 1} of {processes}"
+    for path in request.samples:
+        Path(path).unlink(missing_ok=True)
+    # What lies in the user's working directory must not come before the installed packages.
+    environment = {**thread_environment(request.threads), "PYTHONSAFEPATH": "1"}
+    said = ask_child(
+        [*child_command, "-m", CHILD_MODULE],
+        request.to_line(),
+        environment=environment,
+        tell=lambda stage: progress(number, processes, stage),
+        name=name,
+    )
+    names = [model for model, _ in request.models]
+    try:
+        times_ns = [np.load(path, allow_pickle=False) for path in request.samples]
+        sample = _Sample(samples_ns=dict(zip(names, times_ns, strict=True)), **said)
+    except (OSError, ValueError, TypeError) as error:
+        raise MeasurementError(f"{name} left samples that cannot be read: {error}") from error
+    for model in names:
+        if not sample.steady[model]:
+            log.warning("%s: %s did not become steady within %s s of warm-up", name, model, request.warmup_limit_s)
+    return sample
+
+
+def _record(
+    name: str, samples: Sequence[_Sample], settings: Mapping[str, Any], conditions: dict[str, JsonValue]
+) -> LatencyRecord:
+    medians_ms = [_median_ns(sample, name) / 1e6 for sample in samples]
+    p50_ms, low_ms, high_ms = (math.exp(value) for value in t_interval([math.log(median) for median in medians_ms]))
+    pooled_ms = np.concatenate([sample.samples_ns[name] for sample in samples]) / 1e6
+    p90_ms, p95_ms, p99_ms = (float(value) for value in np.percentile(pooled_ms, [90, 95, 99]))
+    unsteady = sum(not sample.steady[name] for sample in samples)
+    other = [model for model in samples[0].samples_ns if model != name]
+    return LatencyRecord(
+        **settings,
+        runtime_version=samples[0].runtime_version,
+        precision=samples[0].precision[name],
+        p50_ms=p50_ms,
+        p90_ms=p90_ms,
+        p95_ms=p95_ms,
+        p99_ms=p99_ms,
+        max_ms=float(pooled_ms.max()),
+        runs=len(pooled_ms),
+        conditions={
+            **conditions,
+            "p50_interval_ms": [low_ms, high_ms],
+            "p50_by_process_ms": list(medians_ms),
+            "stable": unsteady == 0,
+            "unstable_processes": unsteady,
+            "affinity": list(samples[0].affinity),
+            "in_turns_with": other[0] if other else None,
+        },
+    )
+
+
+def _ratio(first: str, second: str, *, samples: Sequence[_Sample]) -> Ratio:
+    logs = [math.log(_median_ns(sample, first) / _median_ns(sample, second)) for sample in samples]
+    ratio, low, high = (math.exp(value) for value in t_interval(logs))
+    return Ratio(ratio=ratio, low=low, high=high)
+
+
+def _median_ns(sample: _Sample, name: str) -> float:
+    return float(np.median(sample.samples_ns[name]))
+
+
+def _write_samples(path: Path, samples: Sequence[_Sample]) -> None:
+    arrays = {
+        f"{name}.process{number}": times_ns
+        for number, sample in enumerate(samples)
+        for name, times_ns in sample.samples_ns.items()
+    }
+    # A file object, because numpy adds .npz to a name that does not end in it.
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    log.info("%d arrays of samples written to %s", len(arrays), os.fspath(path))

@@ -1,0 +1,17 @@
+"""Frames to measure with where no signal is at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deploy.runtimes.base import Float32
+
+
+def noise_frames(count: int, length: int, generator: np.random.Generator) -> Float32:
+    """Return white complex Gaussian noise of unit power: float32 (count, 2, length).
+
+    What a dense model does, and so how long it takes, does not depend on the values, as long as they are of ordinary
+    size: zeros would lead some processors through faster paths, and tiny ones through slower.
+    """
+    # Power 1 in two components: each has variance 1/2.
+    return generator.normal(scale=np.sqrt(0.5), size=(count, 2, length)).astype(np.float32)

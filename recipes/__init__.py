@@ -1,0 +1,1 @@
+"""Recipes: TOML files for ``thinwave run``, to copy and change."""

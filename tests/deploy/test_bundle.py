@@ -1,0 +1,189 @@
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from deploy.bundle import Accuracy, Manifest, ModelFile, Parity, open_bundle, sha256_of, write_manifest
+from deploy.errors import BundleError
+
+
+def edit(folder, change):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_bundle_reads_back_as_it_was_written(tmp_path, mean_model, manifest_for):
+    folder = mean_model("b/fp32.onnx").parent
+    entry = manifest_for(folder, {"fp32": "fp32.onnx"}).precisions["fp32"]
+    entry = entry.model_copy(
+        update={
+            "parity": Parity(max_abs_diff=1e-6, agreement=1.0),
+            "accuracy": Accuracy(overall=0.6, by_snr={"-20": 0.1, "18": 0.9}, sensitivity_db=None),
+        }
+    )
+    manifest = manifest_for(folder, {"fp32": "fp32.onnx"}, precisions={"fp32": entry})
+    assert write_manifest(folder, manifest) == folder / "manifest.json"
+    bundle = open_bundle(folder)
+    assert bundle.manifest == manifest
+    assert bundle.path_of("fp32") == folder / "fp32.onnx"
+    assert sorted(path.name for path in folder.iterdir()) == ["fp32.onnx", "manifest.json"]
+
+
+def test_manifest_has_the_keys_that_others_read(bundle_folder):
+    manifest = json.loads((bundle_folder() / "manifest.json").read_text())
+    assert manifest["schema"] == 1
+    assert list(manifest) == ["schema", "model", "classes", "input", "precisions", "versions"]
+    assert manifest["input"] == {
+        "shape": [2, 32],
+        "layout": "batch, iq, length",
+        "dtype": "float32",
+        "sample_rate_hz": None,
+        "scaling": "none",
+    }
+    entry = manifest["precisions"]["fp32"]
+    assert list(entry) == ["file", "bytes", "sha256", "params", "macs", "parity", "accuracy"]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_byte_is_found(bundle_folder, data):
+    folder = bundle_folder()
+    path = folder / "fp32.onnx"
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"precisions\.fp32: fp32\.onnx: was altered: SHA-256"):
+        open_bundle(folder)
+
+
+def test_file_cut_short_is_found(bundle_folder):
+    folder = bundle_folder()
+    path = folder / "fp32.onnx"
+    size_bytes = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleError, match=f"has {size_bytes - 1} bytes, expected {size_bytes}"):
+        open_bundle(folder)
+
+
+def test_file_that_is_missing_is_named(bundle_folder):
+    folder = bundle_folder()
+    (folder / "fp32.onnx").unlink()
+    with pytest.raises(BundleError, match=r"fp32\.onnx: is not there"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("file", ["../outside.onnx", "{absolute}", "sub/../../outside.onnx", "link.onnx"])
+def test_path_that_leads_out_of_the_bundle_is_refused(tmp_path, bundle_folder, file):
+    folder = bundle_folder()
+    outside = tmp_path / "outside.onnx"
+    outside.write_bytes((folder / "fp32.onnx").read_bytes())
+    (folder / "sub").mkdir()
+    (folder / "link.onnx").symlink_to(outside)
+    edit(folder, lambda m: m["precisions"]["fp32"].update(file=file.format(absolute=outside)))
+    with pytest.raises(BundleError, match="leads out of the bundle"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("file", ["a\0b", "a" * 5000, "loop"])
+def test_name_that_no_file_can_have_is_refused(bundle_folder, file):
+    folder = bundle_folder()
+    (folder / "loop").symlink_to("loop")
+    edit(folder, lambda m: m["precisions"]["fp32"].update(file=file))
+    with pytest.raises(BundleError, match="the files are not those of the manifest"):
+        open_bundle(folder)
+
+
+def test_folder_named_as_a_file_is_refused(bundle_folder):
+    folder = bundle_folder()
+    edit(folder, lambda m: m["precisions"]["fp32"].update(file="."))
+    with pytest.raises(BundleError, match="is not there"):
+        open_bundle(folder)
+
+
+def test_all_damaged_files_are_told_at_once(tmp_path, mean_model, manifest_for):
+    folder = mean_model("b/fp32.onnx").parent
+    mean_model("b/int8.onnx", depth=2)
+    write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx", "int8": "int8.onnx"}))
+    for name in ("fp32.onnx", "int8.onnx"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(BundleError, match=r"(?s)precisions\.fp32: .*precisions\.int8: "):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "empty"])
+def test_folder_without_a_manifest_is_no_bundle(tmp_path, missing):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match=rf"{missing}: no bundle here, manifest\.json cannot be read: No such file"):
+        open_bundle(tmp_path / missing)
+
+
+def test_newer_schema_says_so(bundle_folder):
+    folder = bundle_folder()
+    edit(folder, lambda m: m.update(schema=2, something_new=1))
+    with pytest.raises(BundleError, match=r"this bundle is of schema 2, and this thinwave reads schema 1: .*upgrade"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '"text"', "", "\ud800".encode("utf-8", "surrogatepass")])
+def test_what_is_no_manifest_is_refused(bundle_folder, text):
+    folder = bundle_folder()
+    (folder / "manifest.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(clases=m.pop("classes")), r'clases: unknown key, did you mean "classes"\?'),
+        (lambda m: m["precisions"]["fp32"].update(byte=1), r'byte: unknown key, did you mean "bytes"\?'),
+        (lambda m: m["precisions"].update(fp8=m["precisions"]["fp32"]), "fp8"),
+        (lambda m: m["input"].update(shape=[1, 32]), r"input\.shape\.0"),
+        (lambda m: m["input"].update(shape=[2, 0]), r"input\.shape\.1"),
+        (lambda m: m["input"].update(dtype="float64"), r'input\.dtype: "float64" is not'),
+        (lambda m: m.update(schema=0), "schema: 0 is not 1"),
+        (
+            lambda m: m["precisions"]["fp32"].update(accuracy={"overall": 1.5}),
+            r"accuracy\.overall: .*less than or equal",
+        ),
+        (lambda m: m["precisions"]["fp32"].update(params=float("nan")), "params"),
+    ],
+)
+def test_mistake_in_the_manifest_is_told(bundle_folder, change, message):
+    folder = bundle_folder()
+    edit(folder, change)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(folder)
+
+
+def test_precision_that_the_bundle_does_not_hold_is_told(bundle_folder):
+    with pytest.raises(BundleError, match="holds no int8 model; it holds: fp32"):
+        open_bundle(bundle_folder()).path_of("int8")
+
+
+def test_manifest_of_a_file_that_is_not_there_is_not_written(tmp_path, mean_model, manifest_for):
+    folder = mean_model("b/fp32.onnx").parent
+    manifest = manifest_for(folder, {"fp32": "fp32.onnx"})
+    (folder / "fp32.onnx").unlink()
+    with pytest.raises(BundleError, match="is not there"):
+        write_manifest(folder, manifest)
+    assert not list(folder.iterdir())
+
+
+def test_manifest_is_frozen_and_refuses_what_is_not_known(bundle_folder):
+    manifest = open_bundle(bundle_folder()).manifest
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest.model = "other"
+    with pytest.raises(ValidationError, match="extra"):
+        Manifest(**manifest.model_dump(), author="me")
+    with pytest.raises(ValidationError, match="sha256"):
+        ModelFile(file="a", size_bytes=1, sha256="ABC", params=1, macs=1)
+
+
+def test_sha256_by_hand(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

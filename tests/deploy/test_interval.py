@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from deploy.interval import student_t_quantile, t_interval
+
+
+@pytest.mark.parametrize("degrees_of_freedom", [1, 2, 3, 4, 5, 9, 10, 29, 100, 999, 1000])
+@pytest.mark.parametrize("probability", [0.001, 0.05, 0.3, 0.5, 0.6, 0.9, 0.975, 0.999])
+def test_quantile_is_that_of_scipy(probability, degrees_of_freedom):
+    expected = stats.t.ppf(probability, degrees_of_freedom)
+    assert student_t_quantile(probability, degrees_of_freedom) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("probability", "degrees_of_freedom"), [(0.0, 3), (1.0, 3), (0.5, 0), (math.nan, 3)])
+def test_quantile_outside_the_distribution_is_refused(probability, degrees_of_freedom):
+    with pytest.raises(ValueError, match="no t quantile"):
+        student_t_quantile(probability, degrees_of_freedom)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+def test_interval_is_that_of_scipy(level):
+    values = np.random.default_rng(3).normal(size=7)
+    low, high = stats.t.interval(level, 6, loc=values.mean(), scale=stats.sem(values))
+    assert t_interval(list(values), level) == pytest.approx((values.mean(), low, high))
+
+
+def test_interval_by_hand():
+    # Mean 2, standard deviation sqrt(2), standard error 1, and t(0.975, 1) = tan(0.475 pi) = 12.7062.
+    assert t_interval([1.0, 3.0]) == pytest.approx((2.0, 2.0 - 12.70620474, 2.0 + 12.70620474))
+
+
+def test_interval_of_equal_values_has_no_width():
+    assert t_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+
+
+def test_interval_of_one_value_is_refused():
+    with pytest.raises(ValueError, match="at least 2 values, got 1"):
+        t_interval([1.0])

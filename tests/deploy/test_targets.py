@@ -1,0 +1,129 @@
+import pytest
+
+from deploy import targets
+from deploy.errors import TargetError
+from deploy.targets import check_is_here, figures_here, is_here, list_targets, load_target, this_machine
+
+PROFILE = """
+name = "board"
+description = "A board"
+runtimes = ["onnxruntime"]
+
+[identity]
+machine = "aarch64"
+
+[processor]
+cores = { value = 4, source = "vendor" }
+vector_bits = { value = 128, source = "vendor" }
+last_level_cache_bytes = { source = "read from the machine" }
+memory_bytes = { source = "read from the machine" }
+
+[measuring]
+runtime = "onnxruntime"
+threads = 1
+batch = 1
+precision = "fp32"
+"""
+
+
+@pytest.fixture
+def profile(tmp_path):
+    def write(old="", new=""):
+        assert old in PROFILE
+        path = tmp_path / "board.toml"
+        path.write_text(PROFILE.replace(old, new) if old else PROFILE)
+        return path
+
+    return write
+
+
+def test_profile_is_read_by_its_path(profile):
+    target = load_target(profile())
+    assert target.name == "board"
+    assert target.processor.cores.value == 4
+    assert target.measuring.threads == 1
+    assert load_target(str(profile())) == target
+
+
+def test_profile_is_read_by_its_name():
+    assert load_target("x86-cpu").identity.machine == "x86_64"
+
+
+def test_unknown_name_lists_the_known_ones_and_suggests_one():
+    with pytest.raises(
+        TargetError, match=r'no target profile is named "x86-cpi", did you mean "x86-cpu"\?; there are:.*x86'
+    ):
+        load_target("x86-cpi")
+
+
+def test_file_that_is_not_there_is_named():
+    with pytest.raises(TargetError, match=r"nowhere\.toml: the target profile cannot be read: No such file"):
+        load_target("nowhere.toml")
+
+
+def test_text_that_is_no_toml_is_refused_with_its_line(profile):
+    with pytest.raises(TargetError, match=r"board\.toml: this is not TOML: .*line"):
+        load_target(profile("[identity]", "[identity"))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TargetError, match="no UTF-8 text"):
+        load_target(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("threads = 1", "thread = 1", r'measuring\.thread: unknown key, did you mean "threads"\?'),
+        ("threads = 1", "threads = 0", r"measuring\.threads: .*greater than 0, got 0"),
+        ('precision = "fp32"', 'precision = "fp8"', r"measuring\.precision: \"fp8\" is not 'fp32', 'fp16' or 'int8'"),
+        ('["onnxruntime"]', "[]", "runtimes: .*at least 1"),
+        ('machine = "aarch64"', 'machine = "arm"', 'identity.machine: "arm" is not'),
+        ("value = 4, ", "", 'a figure has a value, or the source "read from the machine"'),
+        ('source = "vendor" }\nv', 'source = "read from the machine" }\nv', "and never both"),
+        (', source = "vendor" }\nv', " }\nv", r"processor\.cores\.source: missing"),
+    ],
+)
+def test_mistake_is_told_where_it_is(profile, old, new, message):
+    with pytest.raises(TargetError, match=message):
+        load_target(profile(old, new))
+
+
+def test_all_mistakes_are_told_at_once(profile):
+    with pytest.raises(TargetError, match=r"(?s)board\.toml: 2 problems\n.*threads: missing\n.*thread: unknown"):
+        load_target(profile("threads = 1", "thread = 1"))
+
+
+def test_machine_of_another_architecture_is_not_the_target(monkeypatch, profile):
+    monkeypatch.setattr(targets, "machine", lambda: "x86_64")
+    board = load_target(profile())
+    assert not is_here(board)
+    with pytest.raises(TargetError, match="target board is of architecture aarch64, and this machine is x86_64"):
+        check_is_here(board)
+    check_is_here(load_target("x86-cpu"))
+    assert is_here(this_machine())
+
+
+def test_machine_that_no_profile_describes_is_told(monkeypatch):
+    monkeypatch.setattr(targets, "machine", lambda: "riscv64")
+    with pytest.raises(TargetError, match="no target profile is for architecture riscv64"):
+        this_machine()
+
+
+def test_figures_that_the_file_leaves_open_are_read_from_the_machine(monkeypatch, profile):
+    monkeypatch.setattr(
+        targets, "processor_facts", lambda: {"cores": 99, "last_level_cache_bytes": 2048, "memory_bytes": None}
+    )
+    assert figures_here(load_target(profile())) == {
+        "cores": 4.0,
+        "vector_bits": 128.0,
+        "last_level_cache_bytes": 2048,
+        "memory_bytes": None,
+    }
+
+
+def test_profiles_are_listed_by_name():
+    names = [target.name for target in list_targets()]
+    assert names == sorted(names)
+    assert "x86-cpu" in names

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+
+from toolchain.data import check_frames, open_h5, verify_h5, write_h5
+from toolchain.errors import DatasetError
+
+CLASSES = ("BPSK", "π/4-DQPSK", "8PSK")
+
+
+def parts(count=30, length=16, **changes):
+    rng = np.random.default_rng(5)
+    given = {
+        "iq": rng.normal(size=(count, 2, length)).astype("f4"),
+        "label": np.arange(count) % 3,
+        "snr_db": np.linspace(-20, 18, count).astype("f4"),
+        "classes": CLASSES,
+        "sample_rate_hz": 1e6,
+        "made_by": "a test, seed 5",
+    }
+    return {**given, **changes}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "set.h5"
+
+
+def test_what_is_written_is_read(path):
+    given = parts()
+    write_h5(path, **given)
+    dataset = open_h5(path)
+    np.testing.assert_array_equal(dataset.frames(np.arange(30)), given["iq"])
+    np.testing.assert_array_equal(dataset.labels, given["label"])
+    np.testing.assert_array_equal(dataset.snr_db, given["snr_db"])
+    assert dataset.classes == CLASSES
+    assert (dataset.source, dataset.length, dataset.sample_rate_hz) == ("set.h5", 16, 1e6)
+    check_frames(dataset)
+    verify_h5(path)
+
+
+def test_unknown_sample_rate_stays_unknown(path):
+    write_h5(path, **parts(sample_rate_hz=None))
+    assert open_h5(path).sample_rate_hz is None
+
+
+def test_frames_come_in_any_order_from_any_place(path, monkeypatch):
+    # Blocks of 5 frames and chunks of 3, so that runs, gaps and block ends all occur.
+    monkeypatch.setattr("toolchain.data.native.CHUNK_BYTES", 3 * 128)
+    monkeypatch.setattr("toolchain.data.native._BLOCK_BYTES", 5 * 128)
+    given = parts(count=100)
+    write_h5(path, **given)
+    with h5py.File(path) as file:
+        assert file["iq"].chunks == (3, 2, 16)
+    dataset = open_h5(path)
+    rng = np.random.default_rng(1)
+    for asked in (
+        [99],
+        [0],
+        [3, 3, 3],
+        np.arange(100),
+        np.arange(100)[::-1],
+        rng.permutation(100),
+        rng.integers(0, 100, 250),
+    ):
+        np.testing.assert_array_equal(dataset.frames(asked), given["iq"][asked])
+    verify_h5(path)
+
+
+def test_chunks_hold_whole_frames_also_of_long_ones(path):
+    write_h5(path, **parts(count=3, length=100_000))
+    with h5py.File(path) as file:
+        assert file["iq"].chunks == (1, 2, 100_000)
+
+
+def test_opening_and_reading_a_few_frames_loads_no_more(path):
+    write_h5(path, **parts(count=20_000, length=128))
+    tracemalloc.start()
+    dataset = open_h5(path)
+    dataset.frames([0, 10_000, 19_999])
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**21
+
+
+def test_same_parts_make_the_same_file(tmp_path):
+    for name in ("a.h5", "b.h5"):
+        write_h5(tmp_path / name, **parts())
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iq": np.zeros((30, 16, 2), "f4")}, r"iq of shape \(30, 16, 2\)"),
+        ({"iq": np.zeros((30, 2, 16))}, "float64; expected float32"),
+        ({"iq": np.zeros((0, 2, 16), "f4"), "label": np.zeros(0, "i8"), "snr_db": np.zeros(0, "f4")}, r"\(0, 2, 16\)"),
+        ({"iq": np.zeros((29, 2, 16), "f4")}, "29 frames and 30 labels"),
+        ({"iq": np.full((30, 2, 16), np.nan, "f4")}, "NaN"),
+        ({"label": np.full(30, 3)}, "labels from 3 to 3"),
+        ({"snr_db": np.full(30, np.inf, "f4")}, "SNR of inf"),
+        ({"classes": ("a", "a", "b")}, "not all different"),
+        ({"sample_rate_hz": -1.0}, "sample rate of -1"),
+        ({"sample_rate_hz": float("nan")}, "sample rate of nan"),
+    ],
+)
+def test_parts_that_do_not_fit_leave_no_file(changes, message, path):
+    with pytest.raises(DatasetError, match=message):
+        write_h5(path, **parts(**changes))
+    assert list(path.parent.iterdir()) == []
+
+
+def test_failed_writing_leaves_the_old_file(path):
+    write_h5(path, **parts())
+    before = path.read_bytes()
+    iq = parts()["iq"]
+    iq[29, 1, 15] = np.inf
+    with pytest.raises(DatasetError, match="infinity"):
+        write_h5(path, **parts(iq=iq))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folder_that_is_not_there_is_one_error(tmp_path):
+    with pytest.raises(DatasetError, match="cannot be written"):
+        write_h5(tmp_path / "none" / "set.h5", **parts())
+
+
+def replace_dataset(name, data=None, **how):
+    def change(file):
+        del file[name]
+        file.create_dataset(name, data=data, **how)
+
+    return change
+
+
+def set_attribute(name, value):
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def external(file):
+    del file["iq"]
+    file.create_dataset("iq", (30, 2, 16), "f4", external=[("elsewhere.bin", 0, 30 * 2 * 16 * 4)])
+
+
+def virtual(file):
+    del file["iq"]
+    layout = h5py.VirtualLayout((30, 2, 16), "f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "iq", (30, 2, 16))
+    file.create_virtual_dataset("iq", layout)
+
+
+def link_outside(file):
+    del file["iq"]
+    file["iq"] = h5py.ExternalLink("elsewhere.h5", "/iq")
+
+
+def group(file):
+    del file["label"]
+    file.create_group("label")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_attribute("format", "other"), "thinwave did not write"),
+        (set_attribute("format", 7), "thinwave did not write"),
+        (lambda file: file.attrs.__delitem__("format"), r"thinwave did not write, with iq, label, snr_db"),
+        (set_attribute("version", 2), "version 2 of the format; this program reads 1"),
+        (lambda file: file.__delitem__("label"), "has no dataset label"),
+        (group, "label is no dataset"),
+        (link_outside, "has no dataset iq"),
+        (external, "iq is no dataset of this file itself"),
+        (virtual, "iq is no dataset of this file itself"),
+        # A header of a few hundred bytes that claims terabytes: no chunk of it was ever written.
+        (replace_dataset("iq", shape=(10**9, 2, 128), dtype="f4", chunks=(1, 2, 128)), "claims 1024000000000 bytes, 0 are stored"),
+        (replace_dataset("label", shape=(10**12,), dtype="i8", chunks=(1024,)), "claims 8000000000000 bytes, 0 are stored"),
+        (replace_dataset("snr_db", np.zeros(30, "f4"), chunks=(30,), compression="gzip"), "compressed"),
+        (replace_dataset("iq", np.zeros((30, 2, 16))), "iq is float64"),
+        (replace_dataset("iq", np.zeros((30, 2, 16), "i4")), "iq is int32"),
+        (replace_dataset("iq", np.zeros((30, 16, 2), "f4")), r"'iq': \(30, 16, 2\)"),
+        (replace_dataset("iq", np.zeros((30, 32), "f4")), "expected float32 with 3 axes"),
+        (replace_dataset("iq", np.zeros((31, 2, 16), "f4")), r"'iq': \(31, 2, 16\)"),
+        (replace_dataset("label", np.full(30, 3)), "labels from 3 to 3; expected 0 to 2"),
+        (replace_dataset("label", np.zeros(30, "f8")), "label is float64"),
+        (replace_dataset("label", shape=(), dtype="i8"), "label is int64"),
+        (replace_dataset("snr_db", np.full(30, np.nan, "f4")), "SNR of nan dB"),
+        (lambda file: file.attrs.__delitem__("classes"), "no list of classes"),
+        (set_attribute("classes", "BPSK"), "no list of classes"),
+        (set_attribute("classes", ["a", "a", "b"]), "not all different"),
+        (set_attribute("classes", ["a", "b"]), "labels from 0 to 2; expected 0 to 1"),
+        (set_attribute("sample_rate_hz", -5.0), "sample rate of -5"),
+        (set_attribute("sample_rate_hz", "fast"), "HDF5 cannot read it"),
+    ],
+)  # fmt: skip
+def test_header_that_disagrees_with_the_file_is_refused(change, message, path):
+    write_h5(path, **parts())
+    with h5py.File(path, "r+") as file:
+        change(file)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match=message) as caught:
+            open_h5(path)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).startswith("set.h5: ")
+    assert peak_bytes < 2**21
+
+
+def test_changed_frame_is_found_by_its_hash(path):
+    write_h5(path, **parts())
+    with h5py.File(path, "r+") as file:
+        file["iq"][12, 0, 3] += 1
+    open_h5(path)
+    with pytest.raises(DatasetError, match="changed or damaged"):
+        verify_h5(path)
+
+
+def test_file_cut_off_anywhere_is_one_error(path):
+    write_h5(path, **parts())
+    content = path.read_bytes()
+    for size in range(0, len(content), 97):
+        path.write_bytes(content[:size])
+        with pytest.raises(DatasetError, match=r"^set\.h5: "):
+            open_h5(path)
+
+
+def test_file_that_goes_or_changes_while_in_use_is_one_error(path):
+    write_h5(path, **parts())
+    dataset = open_h5(path)
+    write_h5(path, **parts(count=60))
+    with pytest.raises(DatasetError, match=r"iq is now \(60, 2, 16\) and was \(30, 2, 16\)"):
+        dataset.frames([0])
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"^set\.h5: HDF5 cannot read it"):
+        dataset.frames([0])

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import pickle
+import tarfile
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from toolchain.data import open_dataset, write_h5
+from toolchain.errors import DatasetError
+
+CELLS = {(name, snr): np.ones((3, 2, 8), "f4") * snr for name in ("BPSK", "QPSK") for snr in (0, 2)}
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, iq=np.zeros(3))
+    return file.getvalue()
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("set.pkl", pickle.dumps(CELLS))
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("set.pkl"), io.BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_pickle_is_known_by_its_content_whatever_its_name(protocol, tmp_path):
+    path = tmp_path / "set.hdf5"
+    path.write_bytes(pickle.dumps(CELLS, protocol))
+    told = []
+    dataset = open_dataset(path, progress=lambda done, total, note="": told.append(done))
+    assert (dataset.format, len(dataset)) == ("rml2016", 12)
+    assert told == [1, 2, 3, 4]
+
+
+def test_own_format_is_known_by_its_content_whatever_its_name(tmp_path):
+    path = tmp_path / "set.pkl"
+    write_h5(
+        path,
+        iq=np.zeros((4, 2, 8), "f4"),
+        label=np.array([0, 0, 1, 1]),
+        snr_db=np.zeros(4, "f4"),
+        classes=("a", "b"),
+        sample_rate_hz=None,
+        made_by="a test",
+    )
+    assert open_dataset(path).format == "thinwave-frames"
+
+
+def test_same_frames_have_one_fingerprint_in_both_formats(tmp_path):
+    pickled = tmp_path / "set.pkl"
+    pickled.write_bytes(pickle.dumps(CELLS, 2))
+    first = open_dataset(pickled)
+    own = tmp_path / "set.h5"
+    write_h5(
+        own,
+        iq=first.frames(np.arange(12)),
+        label=first.labels,
+        snr_db=first.snr_db,
+        classes=first.classes,
+        sample_rate_hz=None,
+        made_by="a test",
+    )
+    assert open_dataset(own).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps([1, 2], 0),
+        pickle.dumps([1, 2], 2),
+        pickle.dumps((1, 2), 0),
+        pickle.dumps((1, 2), 1),
+        pickle.dumps({}, 0),
+        pickle.dumps({}, 1),
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"\x80\x04",
+    ],
+)
+def test_other_pickles_are_refused_as_pickles(content, tmp_path):
+    path = tmp_path / "set.pkl"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="pickle"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an empty file"),
+        (npz(), r"a zip archive, or numpy's \.npz.*unpack it first"),
+        (zipped(), "a zip archive.*unpack it first"),
+        (gzip.compress(pickle.dumps(CELLS)), "gzip.*Unpack it first"),
+        (bz2.compress(pickle.dumps(CELLS)), "bzip2.*Unpack it first"),
+        (lzma.compress(pickle.dumps(CELLS)), "xz.*Unpack it first"),
+        (b"\x28\xb5\x2f\xfd....", "zstandard.*Unpack it first"),
+        (tarred(), "a tar archive.*Unpack it first"),
+        (b"7z\xbc\xaf\x27\x1c....", "7-Zip.*Unpack it first"),
+        (b"Rar!\x1a\x07\x01\x00", "RAR.*Unpack it first"),
+        (npy(), r"one array of numpy \(\.npy\)"),
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128), "a MATLAB file before v7.3"),
+        (b"\x89PNG\r\n\x1a\n....", "a PNG picture"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"<!doctype html><title>Sign in", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        (b"i,q,label\n0.1,0.2,BPSK\n", "text, starting 'i,q,label'"),
+        ("größe\n".encode() + b"x" * 5000, "text, starting 'gr"),
+        (b"\n\n", "text, starting ''"),
+        (b'{"iq": []}', "text"),
+        (b"(see the manual)", "text"),
+        (b"\x00\x01\x02\x03" * 20, r"its first bytes are 00 01 02 03"),
+        (b"\x80\x09....", "its first bytes are 80 09"),
+    ],
+)
+def test_what_is_not_read_is_named(content, message, tmp_path):
+    path = tmp_path / "set.pkl"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"set\.pkl: .*{message}") as caught:
+        open_dataset(path)
+    assert "expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("user_block", [0, 512])
+def test_hdf5_of_others_is_named_as_hdf5(user_block, tmp_path):
+    path = tmp_path / "set.mat"
+    with h5py.File(path, "w", userblock_size=user_block) as file:
+        file["XTrainIQ"] = np.zeros(3)
+    with pytest.raises(DatasetError, match="thinwave did not write, with XTrainIQ"):
+        open_dataset(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="there is no such file"):
+        open_dataset(tmp_path / "none.pkl")
+    with pytest.raises(DatasetError, match="a folder; expected a file"):
+        open_dataset(tmp_path)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        open_dataset(tmp_path / "nul\0l")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetError, match="not a regular file"):
+        open_dataset(tmp_path / "pipe")
+
+
+def test_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "set.pkl"
+    path.write_bytes(b"x")
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(DatasetError, match="cannot be read: Permission denied"):
+        open_dataset(path)

@@ -1,0 +1,111 @@
+"""``thinwave``: the commands for the workstation, and those of ``thinwave-device``.
+
+One command, one call. What a command needs is imported when it runs, so that ``--help`` answers at once, and without
+torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from deploy.cli import DEVICE_COMMANDS
+from deploy.command_line import CONTEXT, run_command_line
+from toolchain.errors import ToolchainError
+
+QUICKSTART_FOLDER = Path("runs", "quickstart")
+
+# What the `toolchain` extra brings and a device lacks, that a run imports.
+EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
+
+folder_option = click.Path(path_type=Path, file_okay=True)
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change one value of the recipe; may be given again.",
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Take a folder that holds another recipe's run, and reuse what still fits."
+)
+
+
+@click.command(
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave run recipes/quickstart.toml --out runs/half --set plan.keep=0.5\n"
+    "  thinwave run my.toml --set model.weights=trained.safetensors\n"
+    "\n\bThe same command again goes on after the last finished stage.",
+)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", type=folder_option, help="Folder of the run. [default: runs/NAME, after the recipe's file]")
+@set_option
+@replace_option
+def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: bool) -> None:
+    """Run RECIPE: data, train, plan, finetune, export, profile, report."""
+    _run(recipe, out or Path("runs", recipe.stem), assignments, replace=replace)
+
+
+@click.command(
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave quickstart\n"
+    "  thinwave quickstart --data RML2016.10a_dict.pkl --out runs/rml2016\n"
+    "\n\bThe same command again goes on after the last finished stage.",
+)
+@click.option("--data", metavar="FILE", type=click.Path(), help="Frames of your own instead of generated ones.")
+@click.option("--out", type=folder_option, default=QUICKSTART_FOLDER, show_default=True, help="Folder of the run.")
+@set_option
+@replace_option
+def quickstart(data: str | None, out: Path, assignments: tuple[str, ...], replace: bool) -> None:
+    """The whole way in four minutes: train a receiver model, prune it, export it, measure it."""
+    with as_file(files("toolchain.recipes") / "quickstart.toml") as recipe:
+        changes = [*assignments, *([f"data.file={data}"] if data else [])]
+        _run(recipe, out, tuple(changes), replace=replace)
+
+
+def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace: bool) -> None:
+    from rich.console import Console
+
+    from toolchain.recipe import read_recipe, with_threads
+
+    recipe = with_threads(read_recipe(recipe_path, assignments))
+    _require_extra()
+    from toolchain.pipeline import run_recipe
+    from toolchain.report.terminal import TerminalView, show_results
+
+    console = Console()
+    results = run_recipe(recipe, out, TerminalView(console), replace=replace)
+    show_results(console, results, out)
+
+
+def _require_extra() -> None:
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise ToolchainError(
+            f"this command needs {', '.join(missing)}, which a device installation leaves out; install with\n"
+            '  pip install "thinwave[toolchain]"'
+        )
+
+
+@click.group(context_settings=CONTEXT, commands=[run, quickstart, *DEVICE_COMMANDS])
+@click.version_option(package_name="thinwave", prog_name="thinwave")
+def thinwave() -> None:
+    """Make a modulation recognition model small enough for the edge, and show what that cost.
+
+    `run` and `quickstart` need the toolchain extra; the others also work on a device that has no torch.
+    """
+
+
+def main() -> None:
+    """Run ``thinwave`` and end the process with its exit code."""
+    sys.exit(run_command_line(thinwave, program="thinwave", user_errors=(ToolchainError,)))
+
+
+if __name__ == "__main__":
+    main()

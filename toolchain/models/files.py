@@ -1,0 +1,160 @@
+"""Model files: one ``.safetensors`` that says all that is needed to build the model again.
+
+Its metadata holds ``thinwave``, a JSON object: schema, architecture {name, classes, length}, class names, the units that
+were dropped, the pruning plan and the training record. It is read without pickle, and without the code that pruned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from toolchain.errors import ModelError
+from toolchain.models.structure import without_units
+from toolchain.models.zoo import create_model
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model file says of its model, beside the weights.
+
+    ``architecture`` names a row of the zoo; ``classes`` are the modulations in the order of the logits; ``length`` is in
+    samples; ``dropped`` names the units that were pruned away; ``plan`` and ``training`` are records, for people.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    length: int
+    dropped: tuple[str, ...] = ()
+    plan: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_model(path: Path, model: nn.Module, card: ModelCard) -> None:
+    """Write ``model`` and its ``card`` to ``path``."""
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, path, metadata={"thinwave": json.dumps({"schema": SCHEMA, **asdict(card)}, sort_keys=True)})
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """Build the model that :func:`save_model` wrote, in evaluation mode.
+
+    Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
+    """
+    weights, metadata = _read_safetensors(path)
+    if "thinwave" not in metadata:
+        raise ModelError(
+            f"{path}: the file holds weights but not which model they belong to; name it in the recipe: "
+            '[model] name = "resnet1d56", weights = "…"'
+        )
+    card = _read_card(path, metadata["thinwave"])
+    model = create_model(card.architecture, len(card.classes), card.length)
+    return _fill(path, without_units(model, card.dropped), weights), card
+
+
+def load_weights(path: Path, architecture: str, classes: int, length: int) -> nn.Module:
+    """A model of the zoo with the plain weights of ``path``: a ``.safetensors``, or a ``state_dict`` saved by PyTorch.
+
+    The latter is read with ``weights_only``, which runs no code from the file.
+
+    Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
+    """
+    if path.suffix == ".safetensors":
+        weights, _ = _read_safetensors(path)
+    else:
+        weights = _read_state_dict(path)
+    return _fill(path, create_model(architecture, classes, length), weights)
+
+
+def load_card(path: Path) -> ModelCard | None:
+    """The card of a model file; None for plain weights, which say nothing of their model.
+
+    Raises ModelError for a file that is missing, or a damaged ``.safetensors``.
+    """
+    _require_file(path)
+    if path.suffix != ".safetensors":
+        return None
+    _, metadata = _read_safetensors(path)
+    return _read_card(path, metadata["thinwave"]) if "thinwave" in metadata else None
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file; expected a model's weights (.safetensors, .pt or .pth)")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    _require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path}: not a readable .safetensors file ({error}); it may be damaged or cut short"
+        ) from error
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    _require_file(path)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises whatever its unpickler met
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{path}: not a readable file of weights ({reason}); expected a state_dict saved with "
+            "torch.save(model.state_dict(), …), or a .safetensors file"
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{path}: expected a state_dict (names to tensors), got {type(weights).__name__}")
+    return weights
+
+
+def _read_card(path: Path, text: str) -> ModelCard:
+    try:
+        values = json.loads(text)
+        schema = values.pop("schema")
+        if schema != SCHEMA:
+            raise ModelError(f"{path}: its schema is {schema}, this version reads {SCHEMA}; a newer thinwave wrote it")
+        values["classes"], values["dropped"] = tuple(values["classes"]), tuple(values["dropped"])
+        card = ModelCard(**values)
+        sound = isinstance(card.architecture, str) and isinstance(card.length, int) and 1 <= card.length <= 1 << 20
+        if not sound or not all(isinstance(name, str) for name in (*card.classes, *card.dropped)):
+            raise ValueError("wrong types")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: the model card in its metadata cannot be read ({error}); it is damaged") from error
+    return card
+
+
+def _fill(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    expected = model.state_dict()
+    missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+    if missing or extra:
+        raise ModelError(
+            f"{path}: the weights do not fit the model: {_some(missing, 'missing')}, {_some(extra, 'not in the model')}"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            raise ModelError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, the model expects {tuple(expected[name].shape)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} holds NaN or infinity; the training that made the file went wrong")
+    model.load_state_dict(dict(weights))
+    return model.eval()
+
+
+def _some(names: set[str], what: str) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return f"{len(names)} {what}" + (f" ({shown}{', …' if len(names) > 3 else ''})" if names else "")

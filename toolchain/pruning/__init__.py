@@ -1,0 +1,23 @@
+"""The method, one idea a file: units, similarity, segmentation, synflow, selection, plan."""
+
+from toolchain.pruning.plan import Plan, apply_plan, plan_from_json
+from toolchain.pruning.planning import plan_layers, planned_on
+from toolchain.pruning.segmentation import Segmentation, segment
+from toolchain.pruning.similarity import similarity_matrix
+from toolchain.pruning.synflow import log_flow, synflow_scores
+from toolchain.pruning.units import Unit, find_units
+
+__all__ = [
+    "Plan",
+    "Segmentation",
+    "Unit",
+    "apply_plan",
+    "find_units",
+    "log_flow",
+    "plan_from_json",
+    "plan_layers",
+    "planned_on",
+    "segment",
+    "similarity_matrix",
+    "synflow_scores",
+]

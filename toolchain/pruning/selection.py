@@ -1,0 +1,131 @@
+"""Which units stay: how many in each block, and which of them.
+
+A candidate is the network in which one block holds only the candidate's units and all other blocks are whole; its score
+is that network's log-flow. (In a plain chain SynFlow's sum over a layer is the same for every layer, by its conservation
+law, so ranking layers one by one would say nothing.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from toolchain.errors import PlanError
+from toolchain.pruning.synflow import Flow, LinearChain
+
+Direction = Literal["max", "min"]
+
+# Candidates evaluated a block: exhaustive while they suffice, a beam as wide as they allow past that.
+MOST_EVALUATIONS = 5_000
+
+
+def quotas(sizes: Sequence[int], fixed: Sequence[int], keep: int) -> list[int]:
+    """How many units each block keeps, ``keep`` in all.
+
+    A block starts with its fixed units, at least one; the rest goes to the blocks in proportion to their ``sizes`` by
+    largest remainder (ties to the earlier block), at most a block's size.
+
+    Raises PlanError where ``keep`` is too small for the blocks or larger than their units.
+    """
+    least = [max(count, 1) for count in fixed]
+    if not sum(least) <= keep <= sum(sizes):
+        raise PlanError(
+            f"cannot keep {keep} of {sum(sizes)} units in {len(sizes)} blocks: expected {sum(least)} to {sum(sizes)}"
+        )
+    granted = list(least)
+    while (rest := keep - sum(granted)) > 0:
+        open_blocks = [block for block, size in enumerate(sizes) if granted[block] < size]
+        open_size = sum(sizes[block] for block in open_blocks)
+        shares = {block: rest * sizes[block] / open_size for block in open_blocks}
+        before = sum(granted)
+        for block in open_blocks:
+            granted[block] = min(sizes[block], granted[block] + math.floor(shares[block]))
+        if sum(granted) == before:
+            # Only remainders are left: one unit each, the largest first.
+            for block in sorted(open_blocks, key=lambda block: (-(shares[block] % 1), block))[:rest]:
+                granted[block] += 1
+    return granted
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The units that a block keeps (indices in the network), and the log-flow of that candidate."""
+
+    kept: tuple[int, ...]
+    log_flow: float
+
+
+def best_candidate(
+    chain: LinearChain, block: range, quota: int, fixed: frozenset[int], direction: Direction = "max"
+) -> Choice:
+    """The candidate of ``block`` with the largest (or smallest) log-flow; ties go to the earlier units.
+
+    The block is walked unit by unit with all partial candidates as one batch, so candidates share their prefixes. Up to
+    MOST_EVALUATIONS candidates the search is exhaustive; past that it is a beam: among partial candidates that kept
+    equally many units, those stay that have the best flow with the rest of the block whole.
+    """
+    sign = 1.0 if direction == "max" else -1.0
+    width = _beam_width(block, quota, fixed)
+    kept: list[tuple[int, ...]] = [()]
+    flow = chain.arriving[block.start]
+    with torch.no_grad():
+        for index in block:
+            after = range(index + 1, block.stop)
+            fixed_after = len(fixed.intersection(after))
+            # Only what can still end with exactly `quota` units is grown.
+            drop = [i for i, units in enumerate(kept) if index not in fixed and len(units) + len(after) >= quota]
+            keep = [i for i, units in enumerate(kept) if len(units) + 1 + fixed_after <= quota]
+            flow = _joined(
+                _stepped(chain, index, flow, drop, kept=False), _stepped(chain, index, flow, keep, kept=True)
+            )
+            kept = [kept[i] for i in drop] + [(*kept[i], index) for i in keep]
+            if width is not None:
+                best = _ranked(kept, sign * flow.against(chain.readout[index + 1]), width)
+                kept, flow = [kept[i] for i in best], _picked(flow, best)
+        scores = flow.against(chain.readout[block.stop])
+        (winner,) = _ranked(kept, sign * scores, 1)
+    return Choice(kept[winner], float(scores[winner]))
+
+
+def _beam_width(block: range, quota: int, fixed: frozenset[int]) -> int | None:
+    """Partial candidates to keep of each count; None where all candidates can be had."""
+    n, bound = len(block), len(fixed.intersection(block))
+    if math.comb(n - bound, quota - bound) <= MOST_EVALUATIONS:
+        return None
+    # After i units a partial candidate holds from quota - (n - i) to i of them; each of those groups was grown from two.
+    groups = sum(min(i, quota) - max(0, quota - (n - i)) + 1 for i in range(1, n + 1))
+    return max(1, MOST_EVALUATIONS // (2 * groups))
+
+
+def _ranked(kept: list[tuple[int, ...]], scores: Tensor, width: int) -> list[int]:
+    """Indices of the ``width`` best of each count, in a fixed order: best first, earlier units first."""
+    values = scores.tolist()
+    order = sorted(range(len(kept)), key=lambda i: (len(kept[i]), -values[i], kept[i]))
+    taken: Counter[int] = Counter()
+    best = []
+    for i in order:
+        if taken[len(kept[i])] < width:
+            taken[len(kept[i])] += 1
+            best.append(i)
+    return best
+
+
+def _stepped(chain: LinearChain, index: int, flow: Flow, chosen: list[int], *, kept: bool) -> Flow:
+    picked = _picked(flow, chosen)
+    return chain.step(index, picked, kept=kept) if chosen else picked
+
+
+def _picked(flow: Flow, chosen: list[int]) -> Flow:
+    return Flow(flow.state[chosen], flow.log[chosen])
+
+
+def _joined(first: Flow, second: Flow) -> Flow:
+    if len(first.log) == 0 or len(second.log) == 0:
+        return second if len(first.log) == 0 else first
+    return Flow(torch.cat([first.state, second.state]), torch.cat([first.log, second.log]))

@@ -1,0 +1,211 @@
+"""What a recipe may say: a TOML file of tables, read strictly into frozen values with units in their names.
+
+It only reads: nothing here opens a data set, seeds anything or looks at the machine's devices. Every fault of a recipe is
+reported at once, with the key's path and the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from deploy.strict_reading import Strict, read_strictly
+from toolchain.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class RunTable(Strict):
+    """``[run]``: what holds for all stages."""
+
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
+    threads: Annotated[int, Field(ge=0, description="CPU threads for training; 0: all that this process may use")] = 0
+
+
+class DataTable(Strict):
+    """``[data]``: the frames. With ``file`` they are read, without it they are generated."""
+
+    file: str | None = None
+    preset: str = "rml2016a"
+    frames_per_cell: Count = 200
+    snr_min_db: int = -6
+    snr_max_db: int = 18
+    snr_step_db: Count = 2
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _ranges(self) -> DataTable:
+        if self.snr_min_db > self.snr_max_db:
+            raise ValueError(f"snr_min_db = {self.snr_min_db} is above snr_max_db = {self.snr_max_db}")
+        if self.train + self.validation >= 1:
+            raise ValueError(f"train + validation = {self.train + self.validation:g} leaves nothing to test on")
+        return self
+
+
+class ModelTable(Strict):
+    """``[model]``: the architecture, and a trained model's file if there is one, which skips training.
+
+    A thinwave file says its architecture and classes itself. For plain weights ``name`` says the architecture
+    (resnet1d56 if absent) and ``classes`` the modulations in the order of the logits (the data set's own if absent).
+    """
+
+    name: str | None = None
+    weights: str | None = None
+    classes: tuple[str, ...] | None = None
+
+
+class TrainTable(Strict):
+    """``[train]``: ``steps`` batches of ``batch`` frames; ``learning_rate`` is the peak of its cycle.
+
+    ``rotate`` turns every frame by a random phase each time it is seen.
+    """
+
+    steps: Count = 1000
+    batch: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 4e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
+    rotate: bool = True
+
+
+class PlanTable(Strict):
+    """``[plan]``: ``keep`` is a number of units, or a fraction of them; ``frames`` are compared for similarity."""
+
+    keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] = 0.25
+    frames: Annotated[int, Field(ge=2, le=4096)] = 512
+    similarity: Literal["cka"] = "cka"
+    signature: Literal["row", "sum"] = "row"
+    blocks: Literal["auto"] | Count = "auto"
+    direction: Literal["max", "min"] = "max"
+
+
+class FinetuneTable(TrainTable):
+    """``[finetune]``: as ``[train]``, with the original model's answers as the teacher."""
+
+    steps: Count = 700
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.7
+    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+
+
+class ExportTable(Strict):
+    """``[export]``: ``parity_frames`` of the validation split are compared between torch and ONNX Runtime.
+
+    Sensitivity is the SNR at which the accuracy on the test split crosses ``sensitivity_level``.
+    """
+
+    parity_frames: Count = 512
+    sensitivity_level: Fraction = 0.6
+
+
+class ProfileTable(Strict):
+    """``[profile]``: the target profile, and how its latency is measured."""
+
+    target: str = "x86-cpu"
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    threads: Count = 1
+    batch: Count = 1
+    processes: Annotated[int, Field(ge=2, le=1000)] = 10
+    seconds: Annotated[float, Field(gt=0, le=120)] = 3.0
+
+
+class Recipe(Strict):
+    """A whole recipe. Every table and every key has a default."""
+
+    run: RunTable = RunTable()
+    data: DataTable = DataTable()
+    model: ModelTable = ModelTable()
+    train: TrainTable = TrainTable()
+    plan: PlanTable = PlanTable()
+    finetune: FinetuneTable = FinetuneTable()
+    export: ExportTable = ExportTable()
+    profile: ProfileTable = ProfileTable()
+
+
+def snrs_db(data: DataTable) -> range:
+    """The SNRs that a generated set has."""
+    return range(data.snr_min_db, data.snr_max_db + 1, data.snr_step_db)
+
+
+def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
+    """The recipe in ``path``, changed by ``assignments`` such as ``plan.keep=0.5``.
+
+    File names in it are relative to the recipe's folder, those in assignments to the working directory.
+
+    Raises RecipeError that lists every fault.
+    """
+    try:
+        values = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path}: there is no such recipe") from error
+    except IsADirectoryError as error:
+        raise RecipeError(f"{path}: this is a folder, expected a recipe, a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: this is no text, expected a recipe, a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+    _resolve_paths(values, path.parent)
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        _assign(changes, assignment)
+    _resolve_paths(changes, Path())
+    for table, keys in changes.items():
+        if not isinstance(values.setdefault(table, {}), dict):
+            raise RecipeError(f'{path}: "{table}" is a table, expected [{table}] and keys under it')
+        values[table].update(keys)
+    return read_strictly(Recipe, values, where=str(path), error=RecipeError)
+
+
+def with_threads(recipe: Recipe) -> Recipe:
+    """``recipe`` with ``run.threads = 0`` made the number that this process may use: part of what decides the bits."""
+    if recipe.run.threads:
+        return recipe
+    return recipe.model_copy(
+        update={"run": recipe.run.model_copy(update={"threads": len(os.sched_getaffinity(0))})},
+    )
+
+
+def _assign(changes: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    table, dot, name = key.strip().partition(".")
+    if not (equals and dot and table and name and "." not in name):
+        raise RecipeError(f'--set "{assignment}": expected table.key=value, for example --set plan.keep=0.5')
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A shell eats quotes: what is no TOML value is a string.
+        value = text.strip()
+    changes.setdefault(table, {})[name] = value
+
+
+# Where a recipe names a file.
+_PATHS = (("data", "file"), ("model", "weights"))
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    for table, key in _PATHS:
+        keys = values.get(table)
+        if isinstance(keys, dict) and isinstance(keys.get(key), str):
+            keys[key] = str((folder / Path(keys[key]).expanduser()).resolve())
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The keys in which two recipes' values (as ``model_dump`` gives them) differ: ``plan.keep: 0.25 -> 0.5``."""
+    lines = []
+    for table in dict.fromkeys([*before, *after]):
+        old, new = before.get(table, {}), after.get(table, {})
+        for key in dict.fromkeys([*old, *new]):
+            if old.get(key) != new.get(key):
+                lines.append(f"{table}.{key}: {old.get(key)} -> {new.get(key)}")
+    return lines

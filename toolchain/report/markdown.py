@@ -1,0 +1,61 @@
+"""report.md: what a run found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolchain.pruning import Plan
+from toolchain.report.table import conditions, rows
+
+
+def markdown(results: Mapping[str, Any], plan: Plan) -> str:
+    """The text of report.md; its pictures lie in ``figures/`` beside it."""
+    dataset, parity = results["dataset"], results["parity"]
+    frames = ", ".join(f"{count:,} {name}" for name, count in dataset["frames"].items())
+    lines = [
+        "# Original and pruned",
+        "",
+        f"Data: {dataset['source']}, {len(dataset['classes'])} classes; frames: {frames}. "
+        f"Fingerprint `{dataset['fingerprint'][:16]}`.",
+        "",
+        "| | original | pruned | change |",
+        "|---|---:|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in rows(results)),
+        "",
+        f"Measured on {conditions(results)}. Accuracy is that of the ONNX files on the test split, which nothing was "
+        f"chosen on. Against torch the logits differ by at most {parity['max_abs_diff']:.1e}, and "
+        f"{parity['agreement']:.2%} of the frames compared get the same class.",
+        "",
+        "![Accuracy by SNR](figures/accuracy.png)",
+        "",
+        "## The plan",
+        "",
+        f"{len(plan.kept)} of {len(plan.units)} units stay, chosen in {len(plan.blocks)} blocks; "
+        f"the log-flow falls from {plan.log_flow_whole:.2f} to {plan.log_flow:.2f}.",
+        "",
+        "| block | units | kept |",
+        "|---:|---|---|",
+        *(
+            f"| {number} | {block[0]} to {block[-1]} | {_kept(plan, block)} |"
+            for number, block in enumerate(plan.blocks, 1)
+        ),
+        "",
+        "![Similarity of the units, the blocks and the kept units](figures/plan.png)",
+        "",
+        "## Confusion",
+        "",
+        "![Confusion of both models](figures/confusion.png)",
+        "",
+        "## Where the time went",
+        "",
+        "| stage | seconds |",
+        "|---|---:|",
+        *(f"| {stage} | {seconds:.1f} |" for stage, seconds in results["seconds"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _kept(plan: Plan, block: tuple[int, ...]) -> str:
+    return ", ".join(f"{index} ({plan.units[index].name})" for index in plan.kept if index in block)

@@ -1,0 +1,230 @@
+"""The folder of a run: which stages are finished, whole or not at all, and who is at work in it.
+
+Beside the results that people read, it holds ``.thinwave/``: ``run.json`` (the recipe's values), ``stages/NAME.json``
+(the key of a finished stage, the hashes of what it left, its seconds), ``work/`` (what is being made) and ``lock``.
+
+A stage works in ``work/STAGE-KEY/``. When it has ended, its outputs are renamed into place and its record is written last,
+by a rename too: a stage without a record was never finished, whenever the process was killed. The key is a hash of all
+that decides the outputs, so a record under another key is of another run and its outputs go.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.bundle import sha256_of
+from toolchain.errors import RunError
+from toolchain.recipe import differences
+
+SCHEMA = 1
+STATE = ".thinwave"
+
+# Beyond this a file is known by samples of it.
+HASHED_WHOLE_BYTES = 64 << 20
+SAMPLE_BYTES = 1 << 20
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An output folder that this process alone works in; :func:`opened` gives it."""
+
+    path: Path
+
+    def finished(self, stage: str, key: str) -> bool:
+        """Whether ``stage`` was finished under ``key`` and all that it left is still as it left it."""
+        record = self._record(stage)
+        return record is not None and record.get("key") == key and record.get("outputs") == self._hashes(record)
+
+    def seconds(self, stage: str) -> float:
+        """How long a finished stage took when it was made."""
+        record = self._record(stage)
+        return float(record["seconds"]) if record else 0.0
+
+    def work(self, stage: str, key: str) -> Path:
+        """The folder in which ``stage`` works; what an interrupted process left there under the same key is still there."""
+        folder = self.path / STATE / "work" / f"{stage}-{key[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def making(self, stage: str, key: str, outputs: Sequence[str]) -> Iterator[StageOutput]:
+        """Make ``outputs`` (names at the top of the run folder) in the block; after it they are there, or none is."""
+        work = self.work(stage, key)
+        making = work / "out"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir()
+        output = StageOutput(making, work)
+        try:
+            yield output
+            self._commit(stage, key, making, outputs, output.seconds)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
+
+    def forget_other(self, keys: Mapping[str, str], outputs: Mapping[str, Sequence[str]]) -> None:
+        """Remove what stages left under other keys than ``keys``: it belongs to another recipe."""
+        for stage, key in keys.items():
+            record = self._record(stage)
+            if record is not None and record.get("key") != key:
+                self._discard(stage, outputs[stage])
+        current = {f"{stage}-{key[:16]}" for stage, key in keys.items()}
+        for folder in (self.path / STATE / "work").glob("*"):
+            if folder.name not in current:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _record(self, stage: str) -> dict[str, Any] | None:
+        return _read_json(self.path / STATE / "stages" / f"{stage}.json")
+
+    def _discard(self, stage: str, outputs: Sequence[str]) -> None:
+        # The record goes first: without it the outputs do not count, however far the removal came.
+        (self.path / STATE / "stages" / f"{stage}.json").unlink(missing_ok=True)
+        for name in outputs:
+            target = self.path / name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def _commit(self, stage: str, key: str, making: Path, outputs: Sequence[str], seconds: float) -> None:
+        self._discard(stage, outputs)
+        for name in outputs:
+            (making / name).rename(self.path / name)
+        names = [file for name in outputs for file in _files(self.path, name)]
+        hashes = {name: sha256_of(self.path / name) for name in names}
+        record = {"stage": stage, "key": key, "seconds": seconds, "outputs": hashes}
+        write_json(self.path / STATE / "stages" / f"{stage}.json", record)
+
+    def _hashes(self, record: Mapping[str, Any]) -> dict[str, str | None]:
+        outputs = record.get("outputs", {})
+        return {name: sha256_of(self.path / name) if (self.path / name).is_file() else None for name in outputs}
+
+
+@dataclass
+class StageOutput:
+    """Where a stage writes: ``path`` for what it leaves, ``work`` for what an interrupted one takes up again.
+
+    ``earlier_s`` is what interrupted processes spent on it before; a stage that takes their work up says so.
+    """
+
+    path: Path
+    work: Path
+    earlier_s: float = 0.0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """What the stage took so far, in all processes."""
+        return self.earlier_s + time.monotonic() - self.started_s
+
+
+@contextmanager
+def opened(
+    path: Path, settings: Mapping[str, Any], identities: Mapping[str, str], *, replace: bool
+) -> Iterator[RunFolder]:
+    """Take ``path`` for the run that ``settings`` (the recipe's values) and ``identities`` (of its input files) describe.
+
+    Raises RunError where the folder holds something else, another recipe's run (with the differences) unless ``replace``,
+    or where another process is at work in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: this is a file; --out expects a folder for the run")
+    described = {"schema": SCHEMA, "settings": settings, "inputs": identities}
+    if path.is_dir() and any(path.iterdir()) and not (path / STATE).is_dir():
+        raise RunError(f"{path}: the folder holds files that are no run of thinwave; name an empty one with --out")
+    (path / STATE / "stages").mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        before = _read_json(path / STATE / "run.json")
+        # As JSON, where tuples are lists.
+        after = json.loads(json.dumps(described))
+        if before is not None and before != after:
+            _refuse_other(path, before, after, replace=replace)
+        write_json(path / STATE / "run.json", described)
+        yield RunFolder(path)
+
+
+def _refuse_other(path: Path, before: dict[str, Any], after: dict[str, Any], *, replace: bool) -> None:
+    if before.get("schema") != SCHEMA:
+        raise RunError(
+            f"{path}: a run of another version of thinwave (schema {before.get('schema')}); name another --out"
+        )
+    lines = differences(before["settings"], after["settings"])
+    lines += [
+        f"{name}: the file's content is another"
+        for name in sorted({*before["inputs"], *after["inputs"]})
+        if before["inputs"].get(name) != after["inputs"].get(name)
+    ]
+    if not replace:
+        shown = "\n".join(f"  {line}" for line in lines)
+        raise RunError(
+            f"{path}: holds the run of another recipe, which differs in\n{shown}\n"
+            "name another folder with --out, or reuse what still fits with --replace"
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system drops it with the process, so a stale file never blocks."""
+    with (path / STATE / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunError(
+                f"{path}: another thinwave (process {holder}) is at work in this folder; wait for it, or name another --out"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def key_of(**parts: Any) -> str:
+    """A hash of everything that decides what a stage leaves."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def file_identity(path: Path) -> str:
+    """A hash that tells this file from another; of one over 64 MiB, of its size and 64 samples spread over it."""
+    size = path.stat().st_size
+    if size <= HASHED_WHOLE_BYTES:
+        return sha256_of(path)
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for sample in range(SAMPLES):
+            file.seek((size - SAMPLE_BYTES) * sample // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write ``values`` whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _files(root: Path, name: str) -> list[str]:
+    path = root / name
+    if path.is_dir():
+        return sorted(str(file.relative_to(root)) for file in path.rglob("*") if file.is_file())
+    return [name]

@@ -1,0 +1,51 @@
+"""data: frames generated or read, checked, and split. Leaves ``data/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from deploy.progress import Progress
+from toolchain.data import check_frames, open_dataset, stratified_split, write_h5
+from toolchain.data.generator import PRESETS, generate
+from toolchain.recipe import snrs_db
+from toolchain.run_folder import StageOutput, write_json
+from toolchain.stages.run import GENERATED, Run
+
+
+def make(run: Run, out: StageOutput, progress: Progress) -> str:
+    """The split's indices, what the set is, and the frames if they were generated; a file that was given stays where it is."""
+    table = run.recipe.data
+    (out.path / "data").mkdir()
+    if table.file is None:
+        _generate(run, out.path / GENERATED, progress)
+    dataset = run.ordered(open_dataset(Path(table.file or out.path / GENERATED), progress=progress))
+    check_frames(dataset, expected_length=run.card.length if run.card else None, progress=progress)
+    fractions = (table.train, table.validation, 1 - table.train - table.validation)
+    split = stratified_split(dataset.labels, dataset.snr_db, fractions=fractions, seed=run.seed)
+    np.savez(out.path / "data" / "split.npz", train=split.train, validation=split.validation, test=split.test)
+    described = {
+        "source": dataset.source if table.file else f"generated: {table.preset}",
+        "fingerprint": dataset.fingerprint,
+        "classes": list(dataset.classes),
+        "frames": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+    }
+    write_json(out.path / "data" / "dataset.json", described)
+    return f"{len(dataset):,} frames of {dataset.length} samples, {len(dataset.classes)} classes, {described['source']}"
+
+
+def _generate(run: Run, path: Path, progress: Progress) -> None:
+    table = run.recipe.data
+    made = generate(
+        table.preset, frames_per_cell=table.frames_per_cell, snr_db=snrs_db(table), seed=run.seed, progress=progress
+    )
+    write_h5(
+        path,
+        iq=made.iq,
+        label=made.label,
+        snr_db=made.snr_db,
+        classes=PRESETS[table.preset].classes,
+        sample_rate_hz=PRESETS[table.preset].sample_rate_hz,
+        made_by=f"thinwave generator, preset {table.preset}, seed {run.seed}",
+    )

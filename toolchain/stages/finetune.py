@@ -1,0 +1,22 @@
+"""finetune: the plan applied, and the smaller model taught by the original. Leaves ``pruned.safetensors``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploy.progress import Progress
+from toolchain.models import load_model
+from toolchain.pruning import apply_plan
+from toolchain.run_folder import StageOutput
+from toolchain.stages.run import Run
+from toolchain.stages.train import trained
+
+
+def make(run: Run, out: StageOutput, progress: Progress) -> str:
+    """Train by ``[finetune]``."""
+    original, card = load_model(run.path / "original.safetensors")
+    pruned_card = replace(card, dropped=(*card.dropped, *run.plan.dropped), plan=run.plan.to_json())
+    settings = run.recipe.finetune
+    model = apply_plan(run.plan, original)
+    score = trained(run, out, "pruned", model, pruned_card, settings, teacher=original, progress=progress)
+    return f"{settings.steps} steps of {settings.batch} frames, validation {score:.3f}"

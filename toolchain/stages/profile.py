@@ -1,0 +1,32 @@
+"""profile: both bundles measured against each other on this machine. Leaves ``latency/``."""
+
+from __future__ import annotations
+
+from deploy.bundle import open_bundle
+from deploy.latency import measure
+from deploy.progress import Progress
+from toolchain.run_folder import StageOutput, write_json
+from toolchain.stages.run import MODELS, Run
+
+
+def make(run: Run, out: StageOutput, progress: Progress) -> str:
+    """The records of :func:`deploy.latency.measure`, and every sample behind them."""
+    table = run.recipe.profile
+    (out.path / "latency").mkdir()
+    measured = measure(
+        {name: open_bundle(run.path / "bundles" / name).path_of("fp32") for name in MODELS},
+        frames=run.sample("validation", max(256, table.batch)),
+        runtime=table.runtime,
+        threads=table.threads,
+        batch=table.batch,
+        target=table.target,
+        processes=table.processes,
+        seconds=table.seconds,
+        samples_path=out.path / "latency" / "samples.npz",
+        progress=progress,
+    )
+    speedup = measured.ratio
+    assert speedup is not None  # two models have a ratio
+    records = {name: model.record.to_json() for name, model in measured.models.items()}
+    write_json(out.path / "latency" / "latency.json", {"models": records, "speedup": speedup.to_json()})
+    return f"pruned is {speedup.ratio:.2f} times faster ({speedup.low:.2f} to {speedup.high:.2f}) on {table.target}"

@@ -1,0 +1,80 @@
+"""A recipe at work in a folder: what the stages share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolchain.data import Dataset, open_dataset, select_snr, stratified_sample, with_class_order
+from toolchain.models import ModelCard
+from toolchain.pruning import Plan, plan_from_json
+from toolchain.recipe import Recipe
+from toolchain.run_folder import RunFolder
+from toolchain.training import Frames
+
+# The models of a run, in the order in which they are shown; each is in NAME.safetensors and bundles/NAME/.
+MODELS = ("original", "pruned")
+GENERATED = Path("data", "frames.h5")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe at work in a folder; what earlier stages left is read when it is first asked for.
+
+    ``card`` is that of the model file that the recipe brings, ``settings`` the recipe's values as results.json shows them.
+    """
+
+    recipe: Recipe
+    settings: dict[str, Any]
+    folder: RunFolder
+    card: ModelCard | None
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def seed(self) -> int:
+        """The one number that all randomness of the run comes from."""
+        return self.recipe.run.seed
+
+    def ordered(self, dataset: Dataset) -> Dataset:
+        """``dataset`` within the recipe's SNRs, its classes in the model's order where a model says one."""
+        kept = select_snr(dataset, self.recipe.data.snr_min_db, self.recipe.data.snr_max_db)
+        classes = self.card.classes if self.card else self.recipe.model.classes
+        return with_class_order(kept, classes) if classes else kept
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The frames, filtered, with the classes in the order of the model's logits."""
+        return self.ordered(open_dataset(Path(self.recipe.data.file or self.path / GENERATED)))
+
+    @cached_property
+    def indices(self) -> dict[str, NDArray[np.int64]]:
+        """Which frames each split has: train, validation, test."""
+        with np.load(self.path / "data" / "split.npz") as file:
+            return {name: file[name] for name in ("train", "validation", "test")}
+
+    def split(self, name: str) -> Frames:
+        """The frames and labels of a split."""
+        chosen = self.indices[name]
+        return Frames(self.dataset.frames(chosen), self.dataset.labels[chosen])
+
+    def sample(self, name: str, count: int) -> NDArray[np.float32]:
+        """At most ``count`` frames of a split, spread over class and SNR."""
+        among = self.indices[name]
+        rng = np.random.default_rng([self.seed, count])
+        chosen = stratified_sample(self.dataset.labels, self.dataset.snr_db, among, min(count, len(among)), rng)
+        return self.dataset.frames(chosen)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The pruning plan."""
+        return plan_from_json(json.loads((self.path / "plan.json").read_text()))

@@ -1,0 +1,65 @@
+"""train: the original model, trained here or brought along. Leaves ``original.safetensors``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deploy.progress import Progress
+from toolchain.models import ModelCard, create_model, load_model, load_weights, save_model
+from toolchain.recipe import TrainTable
+from toolchain.run_folder import StageOutput
+from toolchain.stages.run import Run
+from toolchain.training import FitSettings, accuracy_of, fit
+
+DEFAULT_ARCHITECTURE = "resnet1d56"
+
+
+def make(run: Run, out: StageOutput, progress: Progress) -> str:
+    """Train by ``[train]``, unless ``[model] weights`` brings a trained model."""
+    dataset = run.dataset
+    architecture = run.recipe.model.name or DEFAULT_ARCHITECTURE
+    card = run.card or ModelCard(architecture=architecture, classes=dataset.classes, length=dataset.length)
+    if run.recipe.model.weights is not None:
+        file = Path(run.recipe.model.weights)
+        model = load_model(file)[0] if run.card else load_weights(file, architecture, len(card.classes), card.length)
+        save_model(out.path / "original.safetensors", model, card)
+        score = accuracy_of(model, run.split("validation"))
+        return f"{card.architecture} from {file.name}, not trained here; validation {score:.3f}"
+    generator = torch.Generator().manual_seed(run.seed)
+    model = create_model(architecture, len(card.classes), card.length, generator=generator)
+    settings = run.recipe.train
+    score = trained(run, out, "original", model, card, settings, progress=progress)
+    return f"{architecture}, {settings.steps} steps of {settings.batch} frames, validation {score:.3f}"
+
+
+def trained(
+    run: Run,
+    out: StageOutput,
+    name: str,
+    model: nn.Module,
+    card: ModelCard,
+    table: TrainTable,
+    *,
+    teacher: nn.Module | None = None,
+    progress: Progress,
+) -> float:
+    """Fit ``model`` by ``table``, going on from a checkpoint if there is one; save it; return its validation accuracy."""
+    settings = FitSettings(**table.model_dump())
+    fitted, history = fit(
+        model,
+        run.split("train"),
+        run.split("validation"),
+        settings,
+        seed=run.seed,
+        checkpoint=out.work / "checkpoint.pt",
+        teacher=teacher,
+        progress=progress,
+    )
+    out.earlier_s = history.earlier_s
+    record = {"settings": asdict(settings), "epochs": list(history.epochs), "best_epoch": history.best_epoch}
+    save_model(out.path / f"{name}.safetensors", fitted, replace(card, training=record))
+    return history.epochs[history.best_epoch]["validation_accuracy"]
