@@ -30,8 +30,8 @@ class FileCheck:
 def check_bundle(bundle: Bundle, runtime: str) -> list[FileCheck]:
     """Open every file of an opened bundle in ``runtime``, run one batch through it, and look at the logits.
 
-    Raises RuntimeNotFound or RuntimeFailure where a file does not open or run, and BundleError where the logits are not
-    finite or not as many as the manifest names classes.
+    Raises RuntimeNotFoundError or RuntimeRefusedError where a file does not open or run, and BundleError where the
+    logits are not finite or not as many as the manifest names classes.
     """
     _, length = bundle.manifest.input.shape
     frames = noise_frames(CHECKED_BATCH, length, np.random.default_rng(0))

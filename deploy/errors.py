@@ -1,11 +1,11 @@
 """What can go wrong on the device, as one tree.
 
 DeployError
-├── BundleError       a bundle that is missing, damaged, or of another schema
-├── TargetError       a target profile that cannot be read, or is not this machine
-├── RuntimeNotFound   a runtime that is not installed here
-├── RuntimeFailure    a runtime that refused a model or an input
-└── MeasurementError  a measurement that could not be made
+├── BundleError           a bundle that is missing, damaged, or of another schema
+├── TargetError           a target profile that cannot be read, or is not this machine
+├── RuntimeNotFoundError  a runtime that is not installed here
+├── RuntimeRefusedError   a runtime that refused a model or an input
+└── MeasurementError      a measurement that could not be made
 
 Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
 ends with exit code 2; a traceback is for our mistakes only.
@@ -26,11 +26,11 @@ class TargetError(DeployError):
     """A target profile that cannot be read, or is not this machine."""
 
 
-class RuntimeNotFound(DeployError):
+class RuntimeNotFoundError(DeployError):
     """A runtime that is not installed here."""
 
 
-class RuntimeFailure(DeployError):
+class RuntimeRefusedError(DeployError):
     """A runtime that refused a model or an input."""
 
 

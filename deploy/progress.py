@@ -64,6 +64,7 @@ def _plain_lines(console: Console, title: str) -> Progress:
             return
         last = now
         left_s = (now - started) * (total - done) / done
-        console.print(f"  {title}: {done} of {total}, {left_s:.0f} s left {note}".rstrip(), highlight=False)
+        told = f"  {title}: {done} of {total}, {left_s:.0f} s left"
+        console.print(f"{told}, {note}" if note else told, highlight=False, markup=False)
 
     return show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,7 +36,7 @@ def read_strictly(kind: type[StrictValue], data: object, *, where: str, error: t
         # By way of JSON, because that is where strict reading still takes an array for a tuple.
         return kind.model_validate_json(json.dumps(data, default=str))
     except ValidationError as refused:
-        problems = [_problem(kind, item) for item in refused.errors(include_url=False)]
+        problems = _problems(kind, data, refused)
     if len(problems) == 1:
         raise error(f"{where}: {problems[0]}")
     raise error(f"{where}: {len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -48,17 +48,37 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f', did you mean "{near[0]}"?' if near else ""
 
 
-def _problem(kind: type[BaseModel], item: Any) -> str:
-    place = [str(key) for key in item["loc"]]
-    path = ".".join(place) or "the whole"
-    if item["type"] == "extra_forbidden":
-        return f"{path}: unknown key{did_you_mean(place[-1], _known_keys(kind, place[:-1]))}"
-    if item["type"] == "missing":
-        return f"{path}: missing"
-    if item["type"] == "literal_error":
-        return f"{path}: {json.dumps(item['input'], default=str)} is not {item['ctx']['expected']}"
-    got = json.dumps(item["input"], default=str)
-    return f"{path}: {item['msg']}, got {got if len(got) <= 60 else got[:57] + '...'}"
+def _problems(kind: type[BaseModel], data: object, refused: ValidationError) -> list[str]:
+    """One line a place: what was got there, and all that it might have been."""
+    by_place: dict[tuple[str, ...], list[Any]] = {}
+    for item in refused.errors(include_url=False):
+        by_place.setdefault(_place(data, item["loc"], missing=item["type"] == "missing"), []).append(item)
+    return [f"{'.'.join(place) or 'the whole'}: {_problem(kind, place, items)}" for place, items in by_place.items()]
+
+
+def _place(data: object, loc: Sequence[int | str], *, missing: bool) -> tuple[str, ...]:
+    """Where the value stands in the file: pydantic adds the member of a union that it tried, which no file has."""
+    place: list[str] = []
+    for key in loc:
+        inside = (isinstance(data, dict) and key in data) or (isinstance(data, list | tuple) and isinstance(key, int))
+        if not inside and not missing:
+            break
+        place.append(str(key))
+        data = data[key] if inside else None  # type: ignore[index]
+    return tuple(place)
+
+
+def _problem(kind: type[BaseModel], place: tuple[str, ...], items: Sequence[Any]) -> str:
+    first = items[0]
+    if first["type"] == "extra_forbidden":
+        return f"unknown key{did_you_mean(place[-1], _known_keys(kind, list(place[:-1])))}"
+    if first["type"] == "missing":
+        return "missing"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    got = json.dumps(first["input"], default=str)
+    expected = dict.fromkeys(item["msg"].removeprefix("Input should be ") for item in items)
+    return f"got {got if len(got) <= 60 else got[:57] + '...'}, expected {' or '.join(expected)}"
 
 
 def _known_keys(kind: type[BaseModel], place: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.errors import RuntimeNotFound
+from deploy.errors import RuntimeNotFoundError
 from deploy.runtimes.base import Float32, Runtime
 from deploy.strict_reading import did_you_mean
 
@@ -16,7 +16,7 @@ def _open_onnxruntime(path: Path, threads: int) -> Runtime:
     try:
         from deploy.runtimes.onnxruntime import OnnxRuntime
     except ImportError as error:
-        raise RuntimeNotFound(
+        raise RuntimeNotFoundError(
             f"onnxruntime cannot be imported ({error}); install it: pip install onnxruntime"
         ) from error
     return OnnxRuntime(path, threads=threads)
@@ -31,11 +31,11 @@ RUNTIMES: dict[str, Callable[[Path, int], Runtime]] = {
 def open_runtime(name: str, path: Path, *, threads: int = 1) -> Runtime:
     """Open the model at ``path`` in the runtime called ``name``, on ``threads`` threads.
 
-    Raises RuntimeNotFound for a name that is not in :data:`RUNTIMES` or a library that is not installed, and
-    RuntimeFailure for a file that the runtime refuses.
+    Raises RuntimeNotFoundError for a name that is not in :data:`RUNTIMES` or a library that is not installed, and
+    RuntimeRefusedError for a file that the runtime refuses.
     """
     if name not in RUNTIMES:
-        raise RuntimeNotFound(
+        raise RuntimeNotFoundError(
             f'no runtime is named "{name}"{did_you_mean(name, RUNTIMES)}; there are: {", ".join(RUNTIMES)}'
         )
     return RUNTIMES[name](path, threads)

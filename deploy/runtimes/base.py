@@ -29,7 +29,7 @@ class Runtime(ABC):
         """Return the logits (batch, classes) of ``frames`` (batch, 2, length), both float32 on the host.
 
         The result is complete on return, with work on a device waited for, and belongs to the caller: the next run
-        does not overwrite it. ``frames`` is only read. Raises RuntimeFailure, with what was got and what was
+        does not overwrite it. ``frames`` is only read. Raises RuntimeRefusedError, with what was got and what was
         expected, for frames that the model does not take, and after :meth:`close`.
         """
 
@@ -39,7 +39,7 @@ class Runtime(ABC):
         """The precision that was executed, read back from the runtime, not what the file holds.
 
         The narrowest type that a convolution or matrix product ran in. Known from the first :meth:`run` on; raises
-        RuntimeFailure before it. Reading it may take as long as opening the model: never in a timed stretch.
+        RuntimeRefusedError before it. Reading it may take as long as opening the model: never in a timed stretch.
         """
 
     @abstractmethod

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from deploy.errors import RuntimeFailure
+from deploy.errors import RuntimeRefusedError
 from deploy.results import Precision
 from deploy.runtimes.base import Float32, Runtime
 
@@ -41,7 +41,7 @@ class OnnxRuntime(Runtime):
     version = onnxruntime.__version__
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        """Open the model at ``path``; raises RuntimeFailure where ONNX Runtime refuses it or its inputs are others."""
+        """Open the model at ``path``; raises RuntimeRefusedError where ONNX Runtime refuses it or its inputs are others."""
         self._path, self._threads = path, threads
         self._session: Any = _open(path, _options(threads))
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -59,7 +59,7 @@ class OnnxRuntime(Runtime):
         try:
             logits: Float32 = self._session.run(self._outputs, {self._input: frames})[0]
         except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise RuntimeFailure(f"{self._path}: onnxruntime could not run the model: {error}") from error
+            raise RuntimeRefusedError(f"{self._path}: onnxruntime could not run the model: {error}") from error
         self._accepted = frames.shape
         return logits
 
@@ -70,7 +70,7 @@ class OnnxRuntime(Runtime):
         The file does not tell: on processors without half-precision arithmetic an fp16 graph is executed in fp32.
         """
         if self._accepted is None:
-            raise RuntimeFailure(
+            raise RuntimeRefusedError(
                 f"{self._path}: the precision executed is known after the first run, and there was none"
             )
         return _narrowest(_traced_types(self._path, self._threads, self._input, self._accepted))
@@ -82,13 +82,13 @@ class OnnxRuntime(Runtime):
 
     def _require(self, frames: Float32) -> None:
         if self._session is None:
-            raise RuntimeFailure(f"{self._path}: the model is closed")
+            raise RuntimeRefusedError(f"{self._path}: the model is closed")
         fits = frames.ndim == 3 and all(
             not isinstance(size, int) or size == got for size, got in zip(self._expected, frames.shape, strict=True)
         )
         if not fits or frames.dtype != np.float32 or not frames.size:
             expected = ", ".join(str(size if size is not None else "any") for size in self._expected)
-            raise RuntimeFailure(
+            raise RuntimeRefusedError(
                 f"{self._path}: got frames {frames.dtype} {frames.shape}, "
                 f"expected float32 ({expected}): batch, iq, length"
             )
@@ -110,14 +110,14 @@ def _open(path: Path, options: Any) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        raise RuntimeFailure(f"{path}: onnxruntime cannot open this as an ONNX model: {error}") from error
+        raise RuntimeRefusedError(f"{path}: onnxruntime cannot open this as an ONNX model: {error}") from error
 
 
 def _require_signature(path: Path, what: str, tensors: list[Any], *, dimensions: int) -> None:
     got = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
     one = len(tensors) == 1 and tensors[0].type == "tensor(float)"
     if not one or len(tensors[0].shape or [None] * dimensions) != dimensions:
-        raise RuntimeFailure(
+        raise RuntimeRefusedError(
             f"{path}: the model's {what} is {got}; expected one float32 tensor of {dimensions} dimensions"
         )
 

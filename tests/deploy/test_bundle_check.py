@@ -3,7 +3,7 @@ import pytest
 
 from deploy.bundle import open_bundle, write_manifest
 from deploy.bundle_check import check_bundle
-from deploy.errors import BundleError, RuntimeFailure
+from deploy.errors import BundleError, RuntimeRefusedError
 
 
 def test_every_file_is_opened_and_told_with_the_precision_executed(tmp_path, mean_model, int8_model, manifest_for):
@@ -36,5 +36,5 @@ def test_logits_that_are_not_finite_are_told(mean_model, manifest_for):
 def test_model_that_was_exported_for_one_frame_at_a_time_is_told(mean_model, manifest_for):
     folder = mean_model("b/fp32.onnx", batch=1).parent
     write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}))
-    with pytest.raises(RuntimeFailure, match=r"expected float32 \(1, 2, 32\)"):
+    with pytest.raises(RuntimeRefusedError, match=r"expected float32 \(1, 2, 32\)"):
         check_bundle(open_bundle(folder), "onnxruntime")

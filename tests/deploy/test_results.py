@@ -43,7 +43,7 @@ def test_ratio_is_equal_after_json():
 
 
 def test_estimated_figure_is_no_measured_record():
-    with pytest.raises(MeasurementError, match=r'^results.json: kind: "estimated" is not \'measured\''):
+    with pytest.raises(MeasurementError, match=r'^results.json: kind: got "estimated", expected \'measured\''):
         LatencyRecord.from_json({**RECORD, "kind": "estimated"}, where="results.json")
 
 

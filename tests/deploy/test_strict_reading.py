@@ -68,3 +68,17 @@ def test_what_is_no_table_is_refused(wrong):
 
 def test_nothing_near_is_not_suggested():
     assert did_you_mean("zebra", ["seats", "sizes"]) == ""
+
+
+def test_a_place_that_takes_several_kinds_says_them_all_once():
+    class Choice(Strict):
+        keep: int | float
+        blocks: Literal["auto"] | int
+
+    with pytest.raises(TargetError) as caught:
+        read_strictly(Choice, {"keep": "half", "blocks": "atuo"}, where="plan.toml", error=TargetError)
+    assert str(caught.value).splitlines() == [
+        "plan.toml: 2 problems",
+        '  keep: got "half", expected a valid integer or a valid number',
+        "  blocks: got \"atuo\", expected 'auto' or a valid integer",
+    ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deploy.errors import RuntimeFailure, RuntimeNotFound
+from deploy.errors import RuntimeRefusedError, RuntimeNotFoundError
 from deploy.host import machine
 from deploy.runtimes import open_runtime
 
@@ -53,7 +53,7 @@ def test_frames_are_only_read(mean_model, frames):
 def test_frames_that_do_not_fit_are_refused_with_both_shapes(mean_model, frames, shape, kind, got):
     with open_runtime("onnxruntime", mean_model()) as runtime:
         runtime.run(frames[:1])
-        with pytest.raises(RuntimeFailure, match=rf"got frames {got}, expected float32 \(batch, 2, 32\)"):
+        with pytest.raises(RuntimeRefusedError, match=rf"got frames {got}, expected float32 \(batch, 2, 32\)"):
             runtime.run(np.zeros(shape, dtype=kind))
         # Good frames of the shape seen last still run.
         runtime.run(frames[:1])
@@ -63,12 +63,12 @@ def test_frames_that_do_not_fit_are_refused_with_both_shapes(mean_model, frames,
 def test_file_that_is_no_onnx_is_refused(tmp_path, content):
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
-    with pytest.raises(RuntimeFailure, match=r"bad\.onnx: onnxruntime cannot open this as an ONNX model"):
+    with pytest.raises(RuntimeRefusedError, match=r"bad\.onnx: onnxruntime cannot open this as an ONNX model"):
         open_runtime("onnxruntime", path)
 
 
 def test_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(RuntimeFailure, match=r"none\.onnx"):
+    with pytest.raises(RuntimeRefusedError, match=r"none\.onnx"):
         open_runtime("onnxruntime", tmp_path / "none.onnx")
 
 
@@ -84,7 +84,9 @@ def test_model_with_another_signature_is_refused(tmp_path):
     )
     path = tmp_path / "sum.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    with pytest.raises(RuntimeFailure, match=r"the model's input is a tensor\(float\).*, b .*; expected one float32"):
+    with pytest.raises(
+        RuntimeRefusedError, match=r"the model's input is a tensor\(float\).*, b .*; expected one float32"
+    ):
         open_runtime("onnxruntime", path)
 
 
@@ -105,13 +107,13 @@ def test_failure_inside_the_model_is_told(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     with open_runtime("onnxruntime", path) as runtime:
         assert runtime.run(np.ones((1, 2, 8), dtype=np.float32)).tolist() == [[16.0, 16.0, 16.0]]
-        with pytest.raises(RuntimeFailure, match=r"fixed\.onnx: onnxruntime could not run the model"):
+        with pytest.raises(RuntimeRefusedError, match=r"fixed\.onnx: onnxruntime could not run the model"):
             runtime.run(np.ones((1, 2, 9), dtype=np.float32))
 
 
 def test_batch_that_the_model_was_fixed_to_is_told(mean_model):
     message = r"expected float32 \(2, 2, 32\)"
-    with open_runtime("onnxruntime", mean_model(batch=2)) as runtime, pytest.raises(RuntimeFailure, match=message):
+    with open_runtime("onnxruntime", mean_model(batch=2)) as runtime, pytest.raises(RuntimeRefusedError, match=message):
         runtime.run(np.zeros((1, 2, 32), dtype=np.float32))
 
 
@@ -120,7 +122,7 @@ def test_closed_runtime_refuses_to_run(mean_model, frames):
     runtime.run(frames)
     runtime.close()
     runtime.close()
-    with pytest.raises(RuntimeFailure, match="the model is closed"):
+    with pytest.raises(RuntimeRefusedError, match="the model is closed"):
         runtime.run(frames)
 
 
@@ -153,7 +155,7 @@ def test_half_precision_model_is_told_to_run_in_fp32_where_the_processor_has_no_
 def test_precision_is_not_known_before_the_first_run(mean_model):
     with (
         open_runtime("onnxruntime", mean_model()) as runtime,
-        pytest.raises(RuntimeFailure, match="after the first run"),
+        pytest.raises(RuntimeRefusedError, match="after the first run"),
     ):
         _ = runtime.precision
 
@@ -167,7 +169,7 @@ def test_reading_the_precision_leaves_no_file(mean_model, frames, tmp_path, monk
 
 
 def test_unknown_runtime_is_told_with_the_one_that_was_meant(tmp_path):
-    with pytest.raises(RuntimeNotFound, match=r'no runtime is named "onxruntime", did you mean "onnxruntime"\?'):
+    with pytest.raises(RuntimeNotFoundError, match=r'no runtime is named "onxruntime", did you mean "onnxruntime"\?'):
         open_runtime("onxruntime", tmp_path / "m.onnx")
 
 
@@ -176,5 +178,5 @@ def test_runtime_that_is_not_installed_is_told_with_the_way_out(tmp_path, monkey
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "deploy.runtimes.onnxruntime", raising=False)
-    with pytest.raises(RuntimeNotFound, match="pip install onnxruntime"):
+    with pytest.raises(RuntimeNotFoundError, match="pip install onnxruntime"):
         open_runtime("onnxruntime", tmp_path / "m.onnx")

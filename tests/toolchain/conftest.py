@@ -1,0 +1,33 @@
+"""What the tests of the toolchain share: one thread, and a small model with weights that mean something."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from toolchain.models import create_model
+
+# Tests are small: threads would only wait for each other.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    """A resnet1d20 with drawn weights and BatchNorm statistics that are not the initial ones, in evaluation mode."""
+    made = create_model("resnet1d20", classes=5, length=64, generator=torch.Generator().manual_seed(3))
+    rng = torch.Generator().manual_seed(4)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean = torch.randn(module.num_features, generator=rng)
+            module.running_var = torch.rand(module.num_features, generator=rng) + 0.5
+            module.weight.data = torch.randn(module.num_features, generator=rng)
+            module.bias.data = torch.randn(module.num_features, generator=rng)
+    return made.eval()
+
+
+@pytest.fixture
+def frames() -> np.ndarray:
+    """32 frames of noise, float32 (32, 2, 64)."""
+    return np.random.default_rng(5).normal(size=(32, 2, 64)).astype(np.float32)
