@@ -50,8 +50,8 @@ def test_all_problems_are_told_at_once():
     text = str(caught.value)
     assert text.startswith("car.toml: 4 problems\n")
     assert "seats: missing" in text
-    assert "engines.front.power_w: Input should be a valid number" in text
-    assert "\"coal\" is not 'diesel' or 'petrol'" in text
+    assert "engines.front.power_w: got \"5\", expected a valid number" in text
+    assert "engines.front.fuel: got \"coal\", expected 'diesel' or 'petrol'" in text
 
 
 @pytest.mark.parametrize("wrong", ["4", 4.5, True, None, math.nan])
