@@ -60,7 +60,7 @@ def _place(data: object, loc: Sequence[int | str], *, missing: bool) -> tuple[st
     """Where the value stands in the file: pydantic adds the member of a union that it tried, which no file has."""
     place: list[str] = []
     for key in loc:
-        inside = (isinstance(data, dict) and key in data) or (isinstance(data, list | tuple) and isinstance(key, int))
+        inside = key in data if isinstance(data, dict) else isinstance(data, list | tuple) and key in range(len(data))
         if not inside and not missing:
             break
         place.append(str(key))
