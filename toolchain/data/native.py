@@ -29,6 +29,8 @@ VERSION = 1
 # Small, for a training batch takes its frames from all over the file and HDF5 reads whole chunks.
 CHUNK_BYTES = 64 << 10
 _BLOCK_BYTES = 16 << 20
+# HDF5's own limit for an attribute that is kept with the header.
+_MOST_ATTRIBUTE_BYTES = 64 << 10
 _LAYOUT = {"iq": ("f", 4, 3), "label": ("i", 8, 1), "snr_db": ("f", 4, 1)}
 _WAY_OUT = "Make the file again, with write_h5 or thinwave data"
 
@@ -68,12 +70,12 @@ def write_h5(
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with h5py.File(unfinished, "w") as file:
-            file.attrs["format"] = FORMAT
+            file.attrs["format"] = _fixed_text([FORMAT])[0]
             file.attrs["version"] = VERSION
-            file.attrs.create("classes", list(dataset.classes), dtype=h5py.string_dtype())
+            file.attrs["classes"] = _fixed_text(dataset.classes)
             if sample_rate_hz is not None:
                 file.attrs["sample_rate_hz"] = float(sample_rate_hz)
-            file.attrs["made_by"] = made_by
+            file.attrs["made_by"] = _fixed_text([made_by])[0]
             file["label"] = dataset.labels.astype("<i8")
             file["snr_db"] = dataset.snr_db.astype("<f4")
             frame_bytes = 2 * dataset.length * 4
@@ -88,7 +90,7 @@ def write_h5(
                     )
                 stored[start:stop] = block
                 digest.update(block.data)
-            file.attrs["content_sha256"] = digest.hexdigest()
+            file.attrs["content_sha256"] = _fixed_text([digest.hexdigest()])[0]
         unfinished.replace(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -107,7 +109,7 @@ def open_h5(path: Path) -> Dataset:
         return Dataset(
             source=path.name,
             format=FORMAT,
-            classes=tuple(str(name) for name in file.attrs["classes"]),
+            classes=_classes(file, path),
             labels=file["label"][()],
             snr_db=file["snr_db"][()],
             length=file["iq"].shape[2],
@@ -124,13 +126,13 @@ def verify_h5(path: Path, *, progress: Progress = silent) -> None:
     dataset = open_h5(path)
     digest = _header_digest(dataset)
     with _opened(path) as file:
-        written = file.attrs.get("content_sha256")
+        written = _attribute(file, "content_sha256")
         for start, stop in _blocks(file["iq"].shape):
             digest.update(np.ascontiguousarray(file["iq"][start:stop], dtype="<f4").data)
             progress(stop, len(dataset), "checking content")
-    if digest.hexdigest() != written:
+    if digest.hexdigest().encode() != written:
         raise DatasetError(
-            f"{path.name}: its content has SHA-256 {digest.hexdigest()}, the file says {written}: it was changed "
+            f"{path.name}: its content has SHA-256 {digest.hexdigest()}, the file says {written!a}: it was changed "
             f"or damaged since it was written. {_WAY_OUT}"
         )
 
@@ -149,15 +151,14 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _check_layout(file: h5py.File, path: Path) -> None:
     """Compare what the header claims with the file, before anything of a claimed size is allocated."""
-    found = file.attrs.get("format")
-    if not isinstance(found, str) or found != FORMAT:
+    if _attribute(file, "format") != FORMAT.encode():
         raise DatasetError(
             f"{path.name}: an HDF5 file that thinwave did not write, with {', '.join(list(file)[:8]) or 'no members'}; "
             f'expected the attribute format = "{FORMAT}"'
         )
-    if file.attrs.get("version") != VERSION:
+    if _attribute(file, "version") != VERSION:
         raise DatasetError(
-            f"{path.name}: version {file.attrs.get('version')} of the format; this program reads {VERSION}. "
+            f"{path.name}: version {_attribute(file, 'version')} of the format; this program reads {VERSION}. "
             f"Update thinwave, or make the file again"
         )
     for name, (kind, item_bytes, axes) in _LAYOUT.items():
@@ -184,16 +185,37 @@ def _check_layout(file: h5py.File, path: Path) -> None:
         raise DatasetError(
             f"{path.name}: shapes {shapes}; expected iq (N, 2, length), label (N,), snr_db (N,). {_WAY_OUT}"
         )
-    if "classes" not in file.attrs or len(file.attrs.get_id("classes").shape) != 1:
+
+
+def _classes(file: h5py.File, path: Path) -> tuple[str, ...]:
+    names = _attribute(file, "classes")
+    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
         raise DatasetError(f"{path.name}: has no list of classes; expected the attribute classes. {_WAY_OUT}")
+    return tuple(name.decode() for name in names)
+
+
+def _fixed_text(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    """Text as UTF-8 of a fixed length: HDF5's other kind sends its library round in circles where a file is damaged."""
+    encoded = [text.encode() for text in texts]
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, *map(len, encoded))))
+
+
+def _attribute(file: h5py.File, name: str) -> object:
+    """Read a root attribute, a number, bytes or a list of them; None where it is missing, huge or of another kind."""
+    if name in file.attrs:
+        claim = file.attrs.get_id(name)
+        if claim.dtype.kind in "Sifu" and claim.get_storage_size() <= _MOST_ATTRIBUTE_BYTES:
+            value: object = np.asarray(file.attrs[name]).tolist()
+            return value
+    return None
 
 
 def _sample_rate_hz(file: h5py.File, path: Path) -> float | None:
     if "sample_rate_hz" not in file.attrs:
         return None
-    rate_hz = float(file.attrs["sample_rate_hz"])
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise DatasetError(f"{path.name}: a sample rate of {rate_hz} Hz; expected a positive number. {_WAY_OUT}")
+    rate_hz = _attribute(file, "sample_rate_hz")
+    if not isinstance(rate_hz, float) or not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise DatasetError(f"{path.name}: a sample rate of {rate_hz!a} Hz; expected a positive number. {_WAY_OUT}")
     return rate_hz
 
 

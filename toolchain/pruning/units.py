@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from toolchain.cost import cost
 from toolchain.errors import PlanError
 from toolchain.models.modes import evaluating
-from toolchain.models.residual import ResidualUnit
+from toolchain.models.residual import ResidualUnit, ShortcutUnit
 
 Kind = Literal["removable", "reducible", "fixed"]
 
@@ -36,8 +36,12 @@ class Unit:
 def find_units(model: nn.Module, frames: NDArray[np.float32]) -> list[Unit]:
     """The units of ``model`` in the order in which it runs them, found on one of ``frames`` (batch, 2, length).
 
-    Raises PlanError where the model has no unit that can be dropped, runs one twice, or puts something between them.
+    Raises PlanError where the model has no unit that can be dropped, runs one twice, puts something between them, or was
+    pruned already.
     """
+    reduced = [name for name, module in model.named_modules() if isinstance(module, ShortcutUnit)]
+    if reduced:
+        raise PlanError(f"the model was pruned already: {', '.join(reduced)} reduced; plan from the original model")
     named = {module: name for name, module in model.named_modules() if isinstance(module, ResidualUnit)}
     runs: list[tuple[ResidualUnit, Tensor, Tensor]] = []
     hooks = [

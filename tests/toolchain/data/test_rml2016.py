@@ -160,7 +160,10 @@ ARRAY = np.zeros((3, 2, 16), dtype="f4")
         ({("QPSK", 0): ARRAY.transpose(0, 2, 1)}, r"cell \('QPSK', 0\) has the shape \(3, 16, 2\).*transpose\(0, 2, 1\)"),
         ({("QPSK", 0): ARRAY[0]}, r"cell \('QPSK', 0\) has the shape \(2, 16\)"),
         ({("QPSK", 0): ARRAY[:, :1]}, r"cell \('QPSK', 0\) has the shape \(3, 1, 16\)"),
-        ({("QPSK", 0): ARRAY, ("BPSK", 2): ARRAY[:, :, :8].copy()}, r"cell \('QPSK', 0\) has frames of 16 samples, .*'BPSK', 2\) of 8"),
+        (
+            {("QPSK", 0): ARRAY, ("BPSK", 2): ARRAY[:, :, :8].copy()},
+            r"cell \('QPSK', 0\) has frames of 16 samples, .*'BPSK', 2\) of 8",
+        ),
         ({("QPSK", 0): ARRAY, ("QPSK", 0.0 + 1e-12): ARRAY + 1, (b"QPSK", 1e-12): ARRAY + 2}, "twice"),
         ({("QPSK", 0): ARRAY, ("QPSK", 2): ARRAY}, r"\('QPSK', 0\) and the cell \('QPSK', 2\) hold the same array"),
     ],
