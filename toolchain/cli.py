@@ -48,6 +48,7 @@ replace_option = click.option(
 @replace_option
 def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: bool) -> None:
     """Run RECIPE: data, train, plan, finetune, export, profile, report."""
+    _require_extra()
     _run(recipe, out or Path("runs", recipe.stem), assignments, replace=replace)
 
 
@@ -64,6 +65,7 @@ def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: b
 @replace_option
 def quickstart(data: str | None, out: Path, assignments: tuple[str, ...], replace: bool) -> None:
     """The whole way in four minutes: train a receiver model, prune it, export it, measure it."""
+    _require_extra()
     with as_file(files("toolchain.recipes") / "quickstart.toml") as recipe:
         changes = [*assignments, *([f"data.file={data}"] if data else [])]
         _run(recipe, out, tuple(changes), replace=replace)
@@ -75,7 +77,6 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
     from toolchain.recipe import read_recipe, with_threads
 
     recipe = with_threads(read_recipe(recipe_path, assignments))
-    _require_extra()
     from toolchain.pipeline import run_recipe
     from toolchain.report.terminal import TerminalView, show_results
 

@@ -9,6 +9,7 @@ from the seed and the epoch's number alone.
 from __future__ import annotations
 
 import copy
+import io
 import math
 import time
 from dataclasses import dataclass
@@ -200,8 +201,11 @@ class _State:
 
     def save(self, path: Path) -> None:
         values = {name: value for name, value in vars(self).items() if name not in ("optimiser", "model")}
+        content = io.BytesIO()
+        torch.save({**values, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}, content)
+        # Through Python's own file: a full disk is then an OSError, as everywhere.
         partial = path.with_suffix(".partial")
-        torch.save({**values, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}, partial)
+        partial.write_bytes(content.getbuffer())
         partial.replace(path)
 
     def load(self, path: Path) -> None:

@@ -50,7 +50,7 @@ def test_all_problems_are_told_at_once():
     text = str(caught.value)
     assert text.startswith("car.toml: 4 problems\n")
     assert "seats: missing" in text
-    assert "engines.front.power_w: got \"5\", expected a valid number" in text
+    assert 'engines.front.power_w: got "5", expected a valid number' in text
     assert "engines.front.fuel: got \"coal\", expected 'diesel' or 'petrol'" in text
 
 

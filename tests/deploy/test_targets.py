@@ -77,7 +77,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     [
         ("threads = 1", "thread = 1", r'measuring\.thread: unknown key, did you mean "threads"\?'),
         ("threads = 1", "threads = 0", r"measuring\.threads: got 0, expected greater than 0"),
-        ('precision = "fp32"', 'precision = "fp8"', r"measuring\.precision: got \"fp8\", expected 'fp32', 'fp16' or 'int8'"),
+        (
+            'precision = "fp32"',
+            'precision = "fp8"',
+            r"measuring\.precision: got \"fp8\", expected 'fp32', 'fp16' or 'int8'",
+        ),
         ('["onnxruntime"]', "[]", "runtimes: .*at least 1"),
         ('machine = "aarch64"', 'machine = "arm"', 'identity.machine: got "arm", expected'),
         ("value = 4, ", "", 'a figure has a value, or the source "read from the machine"'),

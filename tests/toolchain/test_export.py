@@ -50,7 +50,13 @@ def test_the_metadata_holds_the_classes_and_nothing_of_this_machine(pair):
     _, path = pair
     graph = onnx.load(path)
     assert {entry.key: json.loads(entry.value) for entry in graph.metadata_props} == {"classes": list(CLASSES)}
-    for part in (graph.graph.node, graph.graph.initializer, graph.graph.input, graph.graph.output, graph.graph.value_info):
+    for part in (
+        graph.graph.node,
+        graph.graph.initializer,
+        graph.graph.input,
+        graph.graph.output,
+        graph.graph.value_info,
+    ):
         assert not any(item.metadata_props or item.doc_string for item in part)
     content = path.read_bytes()
     for trace in (b".py", b"toolchain", b"stack_trace", str(path.parent).encode()):

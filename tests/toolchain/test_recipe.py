@@ -77,7 +77,13 @@ def test_a_recipe_that_is_missing_a_folder_or_no_text_is_refused(tmp_path):
 
 
 def test_assignments_change_values_as_toml_or_as_plain_text(recipe_file):
-    changes = ["plan.keep=7", "plan.blocks = auto", 'model.name="resnet1d20"', "train.rotate=false", "train.learning_rate=1e-3"]
+    changes = [
+        "plan.keep=7",
+        "plan.blocks = auto",
+        'model.name="resnet1d20"',
+        "train.rotate=false",
+        "train.learning_rate=1e-3",
+    ]
     recipe = read_recipe(recipe_file("[plan]\nkeep = 0.5\nframes = 100"), changes)
     assert (recipe.plan.keep, recipe.plan.frames, recipe.plan.blocks) == (7, 100, "auto")
     assert (recipe.model.name, recipe.train.rotate, recipe.train.learning_rate) == ("resnet1d20", False, 1e-3)
@@ -94,7 +100,9 @@ def test_an_assignment_to_an_unknown_key_is_refused_as_in_the_file(recipe_file):
         read_recipe(recipe_file(""), ["plan.kep=3"])
 
 
-def test_files_are_relative_to_the_recipe_and_in_assignments_to_the_working_directory(recipe_file, monkeypatch, tmp_path):
+def test_files_are_relative_to_the_recipe_and_in_assignments_to_the_working_directory(
+    recipe_file, monkeypatch, tmp_path
+):
     path = recipe_file("[data]\nfile = 'sub/frames.pkl'")
     assert read_recipe(path).data.file == str(tmp_path / "sub" / "frames.pkl")
     (tmp_path / "elsewhere").mkdir()

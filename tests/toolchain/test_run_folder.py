@@ -118,7 +118,9 @@ def test_two_processes_do_not_work_in_one_folder_and_a_dead_one_does_not_block(t
         f"with opened(Path(sys.argv[1]), {SETTINGS!r}, {{}}, replace=False):\n"
         "    print('in', flush=True); time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program, tmp_path / "run"], stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "run"], stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "in\n"
         with (
             pytest.raises(RunError, match=rf"another thinwave \(process {other.pid}\) is at work"),

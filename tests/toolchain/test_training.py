@@ -87,7 +87,8 @@ def test_a_training_taken_up_after_any_epoch_ends_in_the_same_bits(net, frames_o
 def test_another_seed_sees_the_frames_in_another_order(net, frames_of, tmp_path):
     data = frames_of(50, 1), frames_of(20, 2)
     first, again, other = (
-        fit(net, *data, SETTINGS, seed=seed, checkpoint=tmp_path / name)[0] for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+        fit(net, *data, SETTINGS, seed=seed, checkpoint=tmp_path / name)[0]
+        for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     )
     assert same(first, again)
     assert not same(first, other)

@@ -8,9 +8,11 @@ file's size then bounds what its header may claim.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,11 +30,13 @@ FORMAT = "thinwave-frames"
 VERSION = 1
 # Small, for a training batch takes its frames from all over the file and HDF5 reads whole chunks.
 CHUNK_BYTES = 64 << 10
+# Headers, indices, and the unfilled end of the last chunk.
+_OVERHEAD_BYTES = 128 << 10
 _BLOCK_BYTES = 16 << 20
 # HDF5's own limit for an attribute that is kept with the header.
 _MOST_ATTRIBUTE_BYTES = 64 << 10
 _LAYOUT = {"iq": ("f", 4, 3), "label": ("i", 8, 1), "snr_db": ("f", 4, 1)}
-_WAY_OUT = "Make the file again, with write_h5 or thinwave data"
+_WAY_OUT = "Make the file again, with write_h5 of toolchain.data"
 
 
 def write_h5(
@@ -69,6 +73,7 @@ def write_h5(
         raise DatasetError(f"{path.name}: a sample rate of {sample_rate_hz} Hz; expected a positive number, or None")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
+        _require_room(path, iq.nbytes + 12 * len(iq) + _OVERHEAD_BYTES)
         with h5py.File(unfinished, "w") as file:
             file.attrs["format"] = _fixed_text([FORMAT])[0]
             file.attrs["version"] = VERSION
@@ -96,6 +101,12 @@ def write_h5(
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _require_room(path: Path, needed_bytes: int) -> None:
+    # Asked before, because HDF5 ends the whole process when the disk fills up under it.
+    if shutil.disk_usage(path.parent).free < needed_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_h5(path: Path) -> Dataset:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from toolchain.errors import ModelError
@@ -43,7 +43,9 @@ class ModelCard:
 def save_model(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write ``model`` and its ``card`` to ``path``."""
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, path, metadata={"thinwave": json.dumps({"schema": SCHEMA, **asdict(card)}, sort_keys=True)})
+    metadata = {"thinwave": json.dumps({"schema": SCHEMA, **asdict(card)}, sort_keys=True)}
+    # Through Python's own file: a full disk is then an OSError, as everywhere.
+    path.write_bytes(save(weights, metadata))
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:

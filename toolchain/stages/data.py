@@ -20,10 +20,12 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     (out.path / "data").mkdir()
     if table.file is None:
         _generate(run, out.path / GENERATED, progress)
-    dataset = run.ordered(open_dataset(Path(table.file or out.path / GENERATED), progress=progress))
+    found = run.selected(open_dataset(Path(table.file or out.path / GENERATED), progress=progress))
+    dataset = run.ordered(found)
     check_frames(dataset, expected_length=run.card.length if run.card else None, progress=progress)
     fractions = (table.train, table.validation, 1 - table.train - table.validation)
-    split = stratified_split(dataset.labels, dataset.snr_db, fractions=fractions, seed=run.seed)
+    # By the file's own class numbers: the order of a model's classes moves no frame to another split.
+    split = stratified_split(found.labels, found.snr_db, fractions=fractions, seed=run.seed)
     np.savez(out.path / "data" / "split.npz", train=split.train, validation=split.validation, test=split.test)
     described = {
         "source": dataset.source if table.file else f"generated: {table.preset}",

@@ -45,16 +45,19 @@ class Run:
         """The one number that all randomness of the run comes from."""
         return self.recipe.run.seed
 
+    def selected(self, dataset: Dataset) -> Dataset:
+        """The frames of ``dataset`` within the recipe's SNRs."""
+        return select_snr(dataset, self.recipe.data.snr_min_db, self.recipe.data.snr_max_db)
+
     def ordered(self, dataset: Dataset) -> Dataset:
-        """``dataset`` within the recipe's SNRs, its classes in the model's order where a model says one."""
-        kept = select_snr(dataset, self.recipe.data.snr_min_db, self.recipe.data.snr_max_db)
+        """``dataset`` with its classes in the model's order, where a model says one."""
         classes = self.card.classes if self.card else self.recipe.model.classes
-        return with_class_order(kept, classes) if classes else kept
+        return with_class_order(dataset, classes) if classes else dataset
 
     @cached_property
     def dataset(self) -> Dataset:
         """The frames, filtered, with the classes in the order of the model's logits."""
-        return self.ordered(open_dataset(Path(self.recipe.data.file or self.path / GENERATED)))
+        return self.ordered(self.selected(open_dataset(Path(self.recipe.data.file or self.path / GENERATED))))
 
     @cached_property
     def indices(self) -> dict[str, NDArray[np.int64]]:

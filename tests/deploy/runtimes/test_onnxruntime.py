@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deploy.errors import RuntimeRefusedError, RuntimeNotFoundError
+from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import machine
 from deploy.runtimes import open_runtime
 

@@ -61,9 +61,7 @@ def brute_force(chain, block, quota, fixed, sign):
     others = [index for index in range(len(chain.units)) if index not in block]
     free = [index for index in block if index not in fixed]
     inside = [index for index in block if index in fixed]
-    candidates = [
-        tuple(sorted((*inside, *choice))) for choice in combinations(free, quota - len(inside))
-    ]
+    candidates = [tuple(sorted((*inside, *choice))) for choice in combinations(free, quota - len(inside))]
     return max(candidates, key=lambda kept: sign * chain.log_flow((*others, *kept)))
 
 

@@ -81,7 +81,9 @@ def test_depth_neither_overflows_nor_underflows():
             if isinstance(module, ResidualUnit):
                 module.branch[4].weight.data.fill_(factor)
                 if isinstance(module.shortcut, nn.Identity):
-                    module.shortcut = nn.Sequential(nn.Conv1d(module.branch[0].in_channels, module.branch[0].in_channels, 1))
+                    module.shortcut = nn.Sequential(
+                        nn.Conv1d(module.branch[0].in_channels, module.branch[0].in_channels, 1)
+                    )
                 nn.init.constant_(module.shortcut[0].weight, factor)
         found = log_flow(made, range(54), SHAPE)
         assert math.isfinite(found)

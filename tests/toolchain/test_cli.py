@@ -1,0 +1,241 @@
+"""The command line as a person meets it: help, mistakes, an installation without torch."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from toolchain.data import write_h5
+
+
+def thinwave(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "toolchain.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def refused(*arguments, **options):
+    """What a command said that ended as a user's mistake ends: one message, exit code 2, no traceback."""
+    done = thinwave(*arguments, **options)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("thinwave: error: ")
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["quickstart"], ["profile"], ["check"], ["targets"]])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_answers_without_torch(command, option, tmp_path):
+    said = thinwave("-h") if not command else thinwave(*command, option)
+    assert said.returncode == 0
+    assert "Usage: thinwave" in said.stdout
+    if command:
+        assert "Example" in said.stdout
+
+
+def test_help_imports_neither_torch_nor_onnxruntime():
+    program = (
+        "import sys; from toolchain.cli import thinwave\n"
+        "thinwave.main(['--help'], standalone_mode=False)\n"
+        "print([name for name in ('torch', 'onnx', 'onnxruntime', 'matplotlib', 'numpy') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture(scope="session")
+def without_extra(tmp_path_factory):
+    """An environment with the base dependencies only, as a device has it: the packages are this one's, linked."""
+    import tomllib
+
+    site = tmp_path_factory.mktemp("device") / "site"
+    site.mkdir()
+    here = Path(sysconfig.get_paths()["purelib"])
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extra = {
+        "torch",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "scipy",
+        "matplotlib",
+        "plotly",
+        "lightning_fabric",
+        "torch_pruning",
+    }
+    assert len(project["optional-dependencies"]["toolchain"]) == len(extra) + 1  # and jinja2
+    for entry in here.iterdir():
+        name = entry.name.split("-")[0].split(".")[0].lower()
+        if name not in extra and not name.startswith(("torchgen", "functorch", "__editable__", "thinwave")):
+            (site / entry.name).symlink_to(entry)
+    return {**os.environ, "PYTHONPATH": f"{site}:{Path(__file__).parents[2]}"}
+
+
+def on_device(environment, *arguments):
+    # -S: not this environment's own packages, in which torch is.
+    command = [sys.executable, "-S", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_without_the_extra_help_shows_all_and_a_run_ends_in_the_pip_line(without_extra, tmp_path):
+    assert on_device(without_extra, "-c", "import torch").returncode == 1
+    said = on_device(without_extra, "-m", "toolchain.cli", "--help")
+    assert said.returncode == 0, said.stderr
+    assert all(command in said.stdout for command in ("profile", "check", "targets", "run", "quickstart"))
+    said = on_device(without_extra, "-m", "toolchain.cli", "quickstart", "--out", str(tmp_path / "run"))
+    assert said.returncode == 2
+    assert 'pip install "thinwave[toolchain]"' in said.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_device_commands_work_without_the_extra(without_extra):
+    said = on_device(without_extra, "-m", "deploy.cli", "targets", "--json", "-")
+    assert said.returncode == 0, said.stderr
+    assert "x86-cpu" in json.loads(said.stdout)
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text('[run]\nthreads = 1\n[model]\nname = "resnet1d20"\n[train]\nsteps = 2\n[finetune]\nsteps = 2\n')
+    return path
+
+
+def frames_file(path, iq, label, snr_db, classes=("a", "b")):
+    write_h5(path, iq=iq, label=label, snr_db=snr_db, classes=classes, sample_rate_hz=None, made_by="test")
+
+
+def cells(count, length=128):
+    rng = np.random.default_rng(0)
+    iq = rng.normal(size=(count, 2, length)).astype(np.float32)
+    return iq, np.arange(count) % 2, np.full(count, 10, np.float32)
+
+
+def test_a_recipe_that_is_missing_or_wrong(tmp_path, small):
+    assert "there is no such recipe" in refused("run", tmp_path / "none.toml")
+    said = refused("run", small, "--set", "plan.kep=1", "--set", "trian.steps=1")
+    assert 'plan.kep: unknown key, did you mean "keep"?' in said
+    assert 'trian: unknown key, did you mean "train"?' in said
+
+
+def test_an_option_that_is_unknown_is_shown_the_help(small):
+    said = refused("run", small, "--outt", "x")
+    assert "--outt" in said
+    assert "--help" in said
+
+
+def test_a_data_file_that_is_missing(tmp_path):
+    said = refused("quickstart", "--data", tmp_path / "none.pkl", "--out", tmp_path / "run")
+    assert "none.pkl" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_file_of_another_format(tmp_path):
+    (tmp_path / "a.pkl").write_text("modulation,snr\nBPSK,3\n")
+    said = refused("quickstart", "--data", tmp_path / "a.pkl", "--out", tmp_path / "run")
+    assert "a.pkl" in said
+
+
+def test_a_pickle_that_would_run_code_is_refused_before_it_does(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'ran'}",))
+
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({("BPSK", 0): Evil()}))
+    said = refused("quickstart", "--data", tmp_path / "evil.pkl", "--out", tmp_path / "run")
+    assert "system" in said
+    assert not (tmp_path / "ran").exists()
+
+
+def test_frames_with_nan(tmp_path, small):
+    iq, label, snr_db = cells(40)
+    frames_file(tmp_path / "f.h5", iq, label, snr_db)
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file["iq"][7, 0, 3] = np.nan
+    said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
+    assert "NaN" in said
+    assert "frame 7" in said
+
+
+def test_frames_of_the_wrong_length_for_the_model_that_was_brought(tmp_path, small):
+    import torch
+
+    from toolchain.models import ModelCard, create_model, save_model
+
+    generator = torch.Generator().manual_seed(0)
+    card = ModelCard(architecture="resnet1d20", classes=("a", "b"), length=64)
+    save_model(tmp_path / "m.safetensors", create_model("resnet1d20", 2, 64, generator=generator), card)
+    frames_file(tmp_path / "f.h5", *cells(40))
+    small.write_text("")
+    said = refused(
+        "run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--set", f"model.weights={tmp_path / 'm.safetensors'}",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert "128 samples; expected 64" in said
+
+
+def test_one_class_only(tmp_path, small):
+    iq, label, snr_db = cells(40)
+    frames_file(tmp_path / "f.h5", iq, label * 0, snr_db)
+    said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
+    assert "one class" in said
+
+
+def test_an_output_folder_that_holds_something_else(tmp_path, small):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    assert "no run of thinwave" in refused("run", small, "--out", tmp_path / "mine")
+    assert "this is a file" in refused("run", small, "--out", tmp_path / "mine" / "thesis.tex")
+
+
+def test_a_target_or_a_thread_count_that_is_not_this_machines(tmp_path, small):
+    said = refused("run", small, "--set", "profile.target=x86-cpi", "--out", tmp_path / "run")
+    assert 'did you mean "x86-cpu"' in said
+    said = refused("run", small, "--set", "run.threads=9999", "--out", tmp_path / "run")
+    assert "run.threads = 9999: this process may use" in said
+
+
+def test_an_unknown_preset_or_model(tmp_path, small):
+    assert "rml2016a" in refused("run", small, "--set", "data.preset=rml2016", "--out", tmp_path / "run")
+    said = refused(
+        "run", small, "--set", "model.name=resnet1d65", "--set", "data.frames_per_cell=10", "--out", tmp_path / "r"
+    )
+    assert "did you mean resnet1d56?" in said
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a given size: a real full disk. Mounting one needs root."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+
+    def mount(size):
+        if (
+            os.geteuid() != 0
+            or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "x", folder], check=False).returncode
+        ):
+            pytest.skip("needs the right to mount a small tmpfs")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", folder], check=False)
+
+
+@pytest.mark.parametrize(("size", "finished"), [("100k", set()), ("600k", {"data"})])
+def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(small, small_disk, size, finished):
+    run = small_disk(size) / "run"
+    said = refused("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--out", run)
+    assert "No space left on device" in said
+    assert {file.stem for file in (run / ".thinwave" / "stages").glob("*.json")} == finished
+    assert not list(run.glob(".thinwave/work/*/out"))
