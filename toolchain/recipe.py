@@ -72,9 +72,9 @@ class TrainTable(Strict):
     ``rotate`` turns every frame by a random phase each time it is seen.
     """
 
-    steps: Count = 1000
+    steps: Count = 950
     batch: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 4e-3
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 8e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
     rotate: bool = True
 
@@ -94,8 +94,8 @@ class FinetuneTable(TrainTable):
     """``[finetune]``: as ``[train]``, with the original model's answers as the teacher."""
 
     steps: Count = 700
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
-    distillation: Annotated[float, Field(ge=0, le=1)] = 0.7
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
 
 

@@ -106,7 +106,7 @@ def test_results_have_the_promised_names_and_agree_with_each_other(finished):
     plan = results["plan"]
     assert len(plan["units"]) == 9
     assert len(plan["kept"]) == 3
-    assert sum(plan["blocks"], []) == list(range(9))
+    assert [index for block in plan["blocks"] for index in block] == list(range(9))
     assert plan["fixed"] == []
     assert results["parity"]["agreement"] == 1.0
     assert 0 <= results["parity"]["max_abs_diff"] <= 1e-4

@@ -96,7 +96,7 @@ def test_an_assignment_of_another_form_is_refused_with_an_example(recipe_file, t
 
 
 def test_an_assignment_to_an_unknown_key_is_refused_as_in_the_file(recipe_file):
-    with pytest.raises(RecipeError, match='plan.kep: unknown key, did you mean "keep"'):
+    with pytest.raises(RecipeError, match=r'plan\.kep: unknown key, did you mean "keep"'):
         read_recipe(recipe_file(""), ["plan.kep=3"])
 
 

@@ -65,7 +65,7 @@ def test_a_training_taken_up_after_any_epoch_ends_in_the_same_bits(net, frames_o
     data = frames_of(50, 1), frames_of(20, 2)
     whole, told = fit(net, *data, settings, seed=3, checkpoint=tmp_path / "whole", teacher=teacher)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     # Three steps an epoch: the interrupt falls into the second epoch, then right after the third began.
@@ -73,9 +73,9 @@ def test_a_training_taken_up_after_any_epoch_ends_in_the_same_bits(net, frames_o
 
         def interrupt(done, _total, _note="", stop=stop):
             if done == stop:
-                raise Killed
+                raise KilledError
 
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             fit(net, *data, settings, seed=3, checkpoint=tmp_path / "cut", teacher=teacher, progress=interrupt)
     taken_up, history = fit(net, *data, settings, seed=3, checkpoint=tmp_path / "cut", teacher=teacher)
     assert same(taken_up, whole)

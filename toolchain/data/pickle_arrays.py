@@ -31,8 +31,7 @@ _NAMES = {
     "_codecs encode": "encode",
 }
 _NUMBER_TYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
-# What numpy's state of a plain number type says after the byte order: no parts, no names, no size of its own.
-_PLAIN_TYPE_STATE = (None, None, None, -1, -1)
+_BYTE_ORDERS = {"<", ">", "|", "="}
 
 
 @dataclass
@@ -235,9 +234,10 @@ class _Machine:
 
     def _build(self, target: object, state: object) -> None:
         match target, state:
-            case _NumberType(), (3, Literal() as order, None, None, None, int(), int(), int()) if state[
-                2:7
-            ] == _PLAIN_TYPE_STATE and self._short_text(order) in ("<", ">", "|", "="):
+            # A plain number has, between byte order and flags, no parts, no names, and no size of its own.
+            case _NumberType(), (3, Literal() as order, None, None, None, -1, -1, int()) if (
+                self._short_text(order) in _BYTE_ORDERS
+            ):
                 target.byte_order = self._short_text(order)
             case PickledArray(content=None), (
                 1,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -87,6 +88,18 @@ def test_opening_and_reading_a_few_frames_loads_no_more(path):
     assert peak_bytes < 2**21
 
 
+def test_reading_many_frames_needs_one_block_more(path, monkeypatch):
+    monkeypatch.setattr("toolchain.data.native._BLOCK_BYTES", 2**20)
+    write_h5(path, **parts(count=20_000, length=128))
+    dataset = open_h5(path)
+    asked = np.arange(20_000)
+    tracemalloc.start()
+    frames = dataset.frames(asked)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < frames.nbytes + 2**22
+
+
 def test_same_parts_make_the_same_file(tmp_path):
     for name in ("a.h5", "b.h5"):
         write_h5(tmp_path / name, **parts())
@@ -123,6 +136,13 @@ def test_failed_writing_leaves_the_old_file(path):
         write_h5(path, **parts(iq=iq))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_full_disk_is_said_before_hdf5_meets_it(path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100_000))
+    with pytest.raises(DatasetError, match="cannot be written: No space left"):
+        write_h5(path, **parts())
+    assert list(path.parent.iterdir()) == []
 
 
 def test_folder_that_is_not_there_is_one_error(tmp_path):
@@ -180,6 +200,7 @@ def group(file):
         (replace_dataset("iq", shape=(10**9, 2, 128), dtype="f4", chunks=(1, 2, 128)), "claims 1024000000000 bytes, 0 are"),
         (replace_dataset("label", shape=(10**12,), dtype="i8", chunks=(1024,)), "claims 8000000000000 bytes, 0 are stored"),
         (replace_dataset("snr_db", np.zeros(30, "f4"), chunks=(30,), compression="gzip"), "compressed"),
+        (replace_dataset("snr_db", np.zeros(30, "f4"), chunks=(30,), shuffle=True), "compressed"),
         (replace_dataset("iq", np.zeros((30, 2, 16))), "iq is float64"),
         (replace_dataset("iq", np.zeros((30, 2, 16), "i4")), "iq is int32"),
         (replace_dataset("iq", np.zeros((30, 16, 2), "f4")), r"'iq': \(30, 16, 2\)"),

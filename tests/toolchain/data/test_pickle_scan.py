@@ -210,6 +210,35 @@ def test_hostile_size_is_refused_without_allocating(case, tmp_path):
     assert peak_bytes < limit_bytes
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        # Each is a set that could be read but for one number that an unpickler would allocate or compute for.
+        (b"\x80\x02}r\x03\x00\x00\x00.", "memo index 3 after 2 opcodes"),
+        (b"}p99\n.", "memo index 99 after 1 opcodes"),
+        (b"\x80\x04\x95\x03" + b"\x00" * 7 + b"}.", "FRAME of 3 bytes where 2 are left"),
+        (b"\x80\x02\x8a\x11" + b"\x00" * 17 + b".", "an integer of 17 bytes"),
+        (b"I" + b"0" * 200 + b"\n.", "no end in 200 bytes"),
+        (b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.", "calls encode with \\('a', 'rot13'\\)"),
+    ],
+)
+def test_number_beyond_what_the_file_justifies_is_named(content, found):
+    with pytest.raises(DatasetError, match=rf"^set\.pkl: byte \d+: .*{found}"):
+        read(content)
+
+
+def test_content_can_be_read_amid_the_walk():
+    strings = [b"a" * 5000, b"b" * 3000]
+    program = b"\x80\x03" + b"".join(b"B" + struct.pack("<I", len(string)) + string for string in strings) + b"\x86."
+    file = PickleFile(io.BytesIO(program), "set.pkl")
+    held = []
+    for operation in file.operations():
+        if operation.name == "BINBYTES":
+            held.append(operation.argument)
+            assert file.content(held[0]) == strings[0]
+    assert len(held) == 2
+
+
 def test_more_opcodes_than_any_set_needs_are_refused(monkeypatch):
     monkeypatch.setattr("toolchain.data.pickle_scan.MOST_OPERATIONS", 1000)
     assert read(b"N" * 999 + b".") is None

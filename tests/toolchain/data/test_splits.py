@@ -155,6 +155,10 @@ def test_sample_follows_its_generator():
         stratified_sample(labels, snr_db, np.arange(180), 40, np.random.default_rng(n)).tolist() for n in (1, 1, 2)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+    among = np.arange(180)
+    singles = [stratified_sample(labels, snr_db, among, 1, np.random.default_rng(n))[0] for n in range(40)]
+    assert set(labels[singles]) == {0, 1, 2}
+    assert set(snr_db[singles]) == {-4, -2, 0}
 
 
 @pytest.mark.parametrize("count", [0, -1, 7])

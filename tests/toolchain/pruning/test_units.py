@@ -16,9 +16,7 @@ def test_units_come_in_execution_order_with_what_may_become_of_them(model, frame
 
 
 def test_a_model_without_units_is_refused_and_shown_the_way(frames):
-    with pytest.raises(
-        PlanError, match="has no unit that can be dropped: expected residual units, found 0; .* channels"
-    ):
+    with pytest.raises(PlanError, match=r"has no unit that can be dropped: .* found 0; .* channels"):
         find_units(nn.Sequential(nn.Flatten(), nn.Linear(128, 3)), frames)
 
 
