@@ -81,7 +81,10 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
     from toolchain.report.terminal import TerminalView, show_results
 
     console = Console()
-    results = run_recipe(recipe, out, TerminalView(console), replace=replace)
+    view = TerminalView(console)
+    results = run_recipe(recipe, out, view, replace=replace)
+    if not view.made:
+        console.print("This run was finished before; nothing was computed again.")
     show_results(console, results, out)
 
 

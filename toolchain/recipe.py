@@ -30,7 +30,7 @@ class RunTable(Strict):
     """``[run]``: what holds for all stages."""
 
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
-    threads: Annotated[int, Field(ge=0, description="CPU threads for training; 0: all that this process may use")] = 0
+    threads: Annotated[int, Field(ge=0, description="CPU threads for training; 0: all that this process may use")] = 1
 
 
 class DataTable(Strict):

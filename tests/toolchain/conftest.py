@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -31,3 +34,28 @@ def model() -> nn.Module:
 def frames() -> np.ndarray:
     """32 frames of noise, float32 (32, 2, 64)."""
     return np.random.default_rng(5).normal(size=(32, 2, 64)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def thinwave():
+    """The command, run in a process of its own."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "toolchain.cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refused(thinwave):
+    """What the command said when it ended as a user's mistake ends: one message, exit code 2, no traceback."""
+
+    def run(*arguments):
+        done = thinwave(*arguments)
+        assert done.returncode == 2, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert done.stderr.startswith("thinwave: error: ")
+        return done.stderr
+
+    return run

@@ -15,28 +15,9 @@ import pytest
 from toolchain.data import write_h5
 
 
-def thinwave(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "toolchain.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-
-
-def refused(*arguments, **options):
-    """What a command said that ended as a user's mistake ends: one message, exit code 2, no traceback."""
-    done = thinwave(*arguments, **options)
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("thinwave: error: ")
-    return done.stderr
-
-
 @pytest.mark.parametrize("command", [[], ["run"], ["quickstart"], ["profile"], ["check"], ["targets"]])
 @pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help_answers_without_torch(command, option, tmp_path):
+def test_help_answers_without_torch(thinwave, command, option, tmp_path):
     said = thinwave("-h") if not command else thinwave(*command, option)
     assert said.returncode == 0
     assert "Usage: thinwave" in said.stdout
@@ -57,7 +38,7 @@ def test_help_imports_neither_torch_nor_onnxruntime():
 @pytest.fixture(scope="session")
 def without_extra(tmp_path_factory):
     """An environment with the base dependencies only, as a device has it: the packages are this one's, linked."""
-    import tomllib
+    from toolchain.recipe import tomllib
 
     site = tmp_path_factory.mktemp("device") / "site"
     site.mkdir()
@@ -112,32 +93,32 @@ def cells(count, length=128):
     return iq, np.arange(count) % 2, np.full(count, 10, np.float32)
 
 
-def test_a_recipe_that_is_missing_or_wrong(tmp_path, small):
+def test_a_recipe_that_is_missing_or_wrong(refused, tmp_path, small):
     assert "there is no such recipe" in refused("run", tmp_path / "none.toml")
     said = refused("run", small, "--set", "plan.kep=1", "--set", "trian.steps=1")
     assert 'plan.kep: unknown key, did you mean "keep"?' in said
     assert 'trian: unknown key, did you mean "train"?' in said
 
 
-def test_an_option_that_is_unknown_is_shown_the_help(small):
+def test_an_option_that_is_unknown_is_shown_the_help(refused, small):
     said = refused("run", small, "--outt", "x")
     assert "--outt" in said
     assert "--help" in said
 
 
-def test_a_data_file_that_is_missing(tmp_path):
+def test_a_data_file_that_is_missing(refused, tmp_path):
     said = refused("quickstart", "--data", tmp_path / "none.pkl", "--out", tmp_path / "run")
     assert "none.pkl" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_a_data_file_of_another_format(tmp_path):
+def test_a_data_file_of_another_format(refused, tmp_path):
     (tmp_path / "a.pkl").write_text("modulation,snr\nBPSK,3\n")
     said = refused("quickstart", "--data", tmp_path / "a.pkl", "--out", tmp_path / "run")
     assert "a.pkl" in said
 
 
-def test_a_pickle_that_would_run_code_is_refused_before_it_does(tmp_path):
+def test_a_pickle_that_would_run_code_is_refused_before_it_does(refused, tmp_path):
     class Evil:
         def __reduce__(self):
             return (os.system, (f"touch {tmp_path / 'ran'}",))
@@ -148,7 +129,7 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_does(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_frames_with_nan(tmp_path, small):
+def test_frames_with_nan(refused, tmp_path, small):
     iq, label, snr_db = cells(40)
     frames_file(tmp_path / "f.h5", iq, label, snr_db)
     with h5py.File(tmp_path / "f.h5", "r+") as file:
@@ -158,7 +139,7 @@ def test_frames_with_nan(tmp_path, small):
     assert "frame 7" in said
 
 
-def test_frames_of_the_wrong_length_for_the_model_that_was_brought(tmp_path, small):
+def test_frames_of_the_wrong_length_for_the_model_that_was_brought(refused, tmp_path, small):
     import torch
 
     from toolchain.models import ModelCard, create_model, save_model
@@ -175,28 +156,28 @@ def test_frames_of_the_wrong_length_for_the_model_that_was_brought(tmp_path, sma
     assert "128 samples; expected 64" in said
 
 
-def test_one_class_only(tmp_path, small):
+def test_one_class_only(refused, tmp_path, small):
     iq, label, snr_db = cells(40)
     frames_file(tmp_path / "f.h5", iq, label * 0, snr_db)
     said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
     assert "one class" in said
 
 
-def test_an_output_folder_that_holds_something_else(tmp_path, small):
+def test_an_output_folder_that_holds_something_else(refused, tmp_path, small):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     assert "no run of thinwave" in refused("run", small, "--out", tmp_path / "mine")
     assert "this is a file" in refused("run", small, "--out", tmp_path / "mine" / "thesis.tex")
 
 
-def test_a_target_or_a_thread_count_that_is_not_this_machines(tmp_path, small):
+def test_a_target_or_a_thread_count_that_is_not_this_machines(refused, tmp_path, small):
     said = refused("run", small, "--set", "profile.target=x86-cpi", "--out", tmp_path / "run")
     assert 'did you mean "x86-cpu"' in said
     said = refused("run", small, "--set", "run.threads=9999", "--out", tmp_path / "run")
     assert "run.threads = 9999: this process may use" in said
 
 
-def test_an_unknown_preset_or_model(tmp_path, small):
+def test_an_unknown_preset_or_model(refused, tmp_path, small):
     assert "rml2016a" in refused("run", small, "--set", "data.preset=rml2016", "--out", tmp_path / "run")
     said = refused(
         "run", small, "--set", "model.name=resnet1d65", "--set", "data.frames_per_cell=10", "--out", tmp_path / "r"
@@ -223,7 +204,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "finished"), [("100k", set()), ("600k", {"data"})])
-def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(small, small_disk, size, finished):
+def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(refused, small, small_disk, size, finished):
     run = small_disk(size) / "run"
     said = refused("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--out", run)
     assert "No space left on device" in said

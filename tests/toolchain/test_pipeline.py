@@ -43,16 +43,6 @@ seconds = 0.05
 """
 
 
-def thinwave(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "toolchain.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "small.toml"
@@ -61,7 +51,7 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(recipe, tmp_path_factory):
+def finished(thinwave, recipe, tmp_path_factory):
     """A finished run: its folder and what it said."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = thinwave("run", recipe, "--out", folder)
@@ -165,19 +155,22 @@ def test_pictures_and_the_report_are_there(finished):
         assert f"figures/{name}.png" in (folder / "report.md").read_text()
 
 
-def test_a_finished_run_says_so_and_recomputes_nothing(finished, recipe):
+def test_a_finished_run_says_so_and_recomputes_nothing(thinwave, finished, recipe):
     folder, said = finished
     before = {
         file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file() and ".thinwave" not in file.parts
     }
     again = thinwave("run", recipe, "--out", folder)
     assert again.returncode == 0
-    assert again.stdout.count("finished before") == 7
+    assert again.stdout.count("finished before,") == 7
+    assert "This run was finished before; nothing was computed again." in again.stdout
     assert said[said.index("parameters") :] == again.stdout[again.stdout.index("parameters") :]
     assert before == {file: file.stat().st_mtime_ns for file in before}
 
 
-def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_fits(finished, recipe, tmp_path):
+def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_fits(
+    thinwave, finished, recipe, tmp_path
+):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     other = ("run", recipe, "--out", folder, "--set", "plan.keep=4")
@@ -187,13 +180,13 @@ def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_f
     assert "Traceback" not in refused.stderr
     replaced = thinwave(*other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
-    assert replaced.stdout.count("finished before") == 2
+    assert replaced.stdout.count("finished before,") == 2
     assert len(json.loads((folder / "results.json").read_text())["plan"]["kept"]) == 4
     first = (finished[0] / "original.safetensors").read_bytes()
     assert (folder / "original.safetensors").read_bytes() == first
 
 
-def test_a_model_that_is_trained_already_is_not_trained_again(finished, recipe, tmp_path):
+def test_a_model_that_is_trained_already_is_not_trained_again(thinwave, finished, recipe, tmp_path):
     weights = finished[0] / "original.safetensors"
     changes = ("--set", f"model.weights={weights}", "--set", "plan.keep=0.5")
     done = thinwave("run", recipe, "--out", tmp_path / "run", *changes)
@@ -206,7 +199,7 @@ def test_a_model_that_is_trained_already_is_not_trained_again(finished, recipe, 
     assert after["settings"]["model"]["weights"] == "original.safetensors"
 
 
-def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(finished, recipe, tmp_path):
+def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(thinwave, finished, recipe, tmp_path):
     weights = load_model(finished[0] / "original.safetensors")[0].state_dict()
     classes = json.loads((finished[0] / "results.json").read_text())["dataset"]["classes"]
     for name in ("head.2.weight", "head.2.bias"):
@@ -220,7 +213,7 @@ def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(finish
     assert after["dataset"]["classes"] == classes[::-1]
 
 
-def test_the_model_file_and_the_recipe_must_name_the_same_architecture(finished, recipe, tmp_path):
+def test_the_model_file_and_the_recipe_must_name_the_same_architecture(thinwave, finished, recipe, tmp_path):
     changes = ("--set", f"model.weights={finished[0] / 'original.safetensors'}", "--set", "model.name=resnet1d56")
     refused = thinwave("run", recipe, "--out", tmp_path / "run", *changes)
     assert refused.returncode == 2
@@ -240,7 +233,7 @@ def at_work(folder, stage):
 
 
 @pytest.mark.slow
-def test_a_kill_in_every_stage_ends_in_the_same_numbers_and_files(finished, recipe, tmp_path):
+def test_a_kill_in_every_stage_ends_in_the_same_numbers_and_files(thinwave, finished, recipe, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "toolchain.cli", "run", str(recipe), "--out", str(folder)]
     for stage in STAGES:
@@ -252,7 +245,7 @@ def test_a_kill_in_every_stage_ends_in_the_same_numbers_and_files(finished, reci
         assert not (folder / ".thinwave" / "stages" / f"{stage}.json").exists()
     done = thinwave("run", recipe, "--out", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished before") == 6
+    assert done.stdout.count("finished before,") == 6
     first, second = (json.loads((run / "results.json").read_text()) for run in (finished[0], folder))
     assert without_times(first) == without_times(second)
     for name in ("original.safetensors", "pruned.safetensors", "plan.json", "similarity.npy", "bundles/confusion.json",
@@ -278,7 +271,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_finished(recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_quickstart_learns_from_a_real_file(real_file, tmp_path):
+def test_the_quickstart_learns_from_a_real_file(thinwave, real_file, tmp_path):
     # 300 steps instead of the whole recipe: enough to see that frames, labels and SNRs belong together.
     changes = ("--set", "train.steps=300", "--set", "finetune.steps=200", "--set", "profile.seconds=0.2")
     done = thinwave("quickstart", "--data", real_file, "--out", tmp_path / "run", *changes)

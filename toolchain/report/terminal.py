@@ -15,10 +15,11 @@ from toolchain.report.table import conditions, rows
 
 
 class TerminalView:
-    """Shows the stages of a run on ``console``."""
+    """Shows the stages of a run on ``console``; ``made`` counts those that were not finished before."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self.made = 0
 
     @contextmanager
     def working(self, stage: str) -> Iterator[Progress]:
@@ -28,6 +29,7 @@ class TerminalView:
 
     def finished(self, stage: str, text: str, seconds: float) -> None:
         """One line: the stage, what came out, what it took."""
+        self.made += 1
         self._line(stage, f"{text} [dim]{seconds:.1f} s[/dim]")
 
     def kept(self, stage: str, seconds: float) -> None:
