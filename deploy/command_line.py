@@ -33,6 +33,12 @@ MENDABLE = {
     errno.ENOENT,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENOLCK,
 }
 
 # `-h` works wherever `--help` does.
@@ -89,6 +95,8 @@ def run_command_line(
             raise
         place = f"{error.filename}: " if error.filename else ""
         return _mistake(f"{place}{error.strerror}")
+    except MemoryError as error:
+        return _mistake(f"this does not fit into memory: {error}" if str(error) else "this does not fit into memory")
     # click returns the code of --help and --version, and otherwise what the command returned: nothing.
     return code if isinstance(code, int) else 0
 

@@ -88,6 +88,7 @@ def measure(
     warmup_s: float = 0.5,
     warmup_limit_s: float = 10.0,
     samples_path: Path | None = None,
+    scratch: Path | None = None,
     progress: Progress = silent,
     child_command: Sequence[str] = (sys.executable,),
 ) -> Measurement:
@@ -96,8 +97,9 @@ def measure(
     ``models`` are paths by name; ``frames`` is float32 (n, 2, length) with n >= ``batch``, fed ``batch`` at a time and
     over again. Each of the ``processes`` warms every model up for ``warmup_s`` and until it is steady (or
     ``warmup_limit_s``, and then ``stable`` is false in the record), then times for ``seconds`` altogether and at least
-    ``least_runs`` of each model, at most 120 s. ``samples_path`` receives all samples as ``.npz``, an array
-    ``<name>.process<number>`` each. ``child_command`` starts a Python with thinwave in it: an emulator, ``taskset``.
+    ``least_runs`` of each model, at most 120 s.
+    ``samples_path`` receives all samples as ``.npz``, an array ``<name>.process<number>`` each; ``scratch`` is a folder
+    for what the processes exchange. ``child_command`` starts a Python with thinwave in it: an emulator, ``taskset``.
 
     Raises MeasurementError for arguments that cannot be measured with, and where a process fails.
     """
@@ -105,7 +107,7 @@ def measure(
     hashes = {name: _hash(path) for name, path in models.items()}
     before = machine_state()
     samples = []
-    with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
+    with tempfile.TemporaryDirectory(prefix="thinwave-", dir=scratch) as folder:
         np.save(Path(folder) / "frames.npy", frames, allow_pickle=False)
         for number in range(processes):
             # Every other process opens and times the second model first: what comes first has other memory.

@@ -37,13 +37,13 @@ def progress_bar(console: Console, title: str) -> Iterator[Progress]:
         yield _plain_lines(console, title)
         return
     columns = (
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with RichProgress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(title, total=None, note="")

@@ -6,6 +6,7 @@ torch.
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from pathlib import Path
 import click
 
 from deploy.cli import DEVICE_COMMANDS
-from deploy.command_line import CONTEXT, run_command_line
+from deploy.command_line import CONTEXT, run_command_line, stderr, stdout
 from toolchain.errors import ToolchainError
 
 QUICKSTART_FOLDER = Path("runs", "quickstart")
@@ -67,25 +68,23 @@ def quickstart(data: str | None, out: Path, assignments: tuple[str, ...], replac
     """The whole way in four minutes: train a receiver model, prune it, export it, measure it."""
     _require_extra()
     with as_file(files("toolchain.recipes") / "quickstart.toml") as recipe:
-        changes = [*assignments, *([f"data.file={data}"] if data else [])]
+        # As a TOML string, whatever the name looks like.
+        changes = [*assignments, *([] if data is None else [f"data.file={json.dumps(data, ensure_ascii=False)}"])]
         _run(recipe, out, tuple(changes), replace=replace)
 
 
 def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace: bool) -> None:
-    from rich.console import Console
-
     from toolchain.recipe import read_recipe, with_threads
 
     recipe = with_threads(read_recipe(recipe_path, assignments))
     from toolchain.pipeline import run_recipe
     from toolchain.report.terminal import TerminalView, show_results
 
-    console = Console()
-    view = TerminalView(console)
+    view = TerminalView(stdout(), bars=stderr)
     results = run_recipe(recipe, out, view, replace=replace)
     if not view.made:
-        console.print("This run was finished before; nothing was computed again.")
-    show_results(console, results, out)
+        click.echo("This run was finished before; nothing was computed again.")
+    show_results(stdout(), results, out)
 
 
 def _require_extra() -> None:

@@ -15,14 +15,11 @@ from typing import Any, Protocol
 
 import torch
 
-from deploy.host import usable_cores
 from deploy.progress import Progress
-from deploy.targets import check_is_here, load_target
-from toolchain.errors import ModelError, RecipeError
-from toolchain.models import ModelCard, load_card
-from toolchain.recipe import Recipe
+from toolchain.recipe import Recipe, is_file_name
 from toolchain.run_folder import StageOutput, file_identity, key_of, opened
 from toolchain.stages import data, export, finetune, plan, profile, report, train
+from toolchain.stages.beforehand import check_before_start
 from toolchain.stages.run import Run
 
 
@@ -70,59 +67,56 @@ def run_recipe(recipe: Recipe, path: Path, view: View, *, replace: bool = False)
 
     Raises a ToolchainError or DeployError for whatever the user can mend; what was finished stays.
     """
-    check_is_here(load_target(recipe.profile.target))
-    _prepare_torch(recipe.run.threads)
-    settings, identities, card = _described(recipe)
-    keys = _keys(settings, identities)
-    with opened(path, settings, identities, replace=replace) as folder:
+    card = check_before_start(recipe)
+    identities = _identities(recipe)
+    deciding = _deciding(recipe)
+    keys = _keys(deciding, identities)
+    torch.set_num_threads(recipe.run.threads)
+    torch.use_deterministic_algorithms(True)
+    with opened(path, deciding, identities, replace=replace) as folder:
         folder.forget_other(keys, {stage.name: stage.outputs for stage in STAGES})
-        run = Run(recipe, settings, folder, card)
+        run = Run(recipe, folder, card)
         for stage in STAGES:
             key = keys[stage.name]
             if folder.finished(stage.name, key):
                 view.kept(stage.name, folder.seconds(stage.name))
                 continue
             with view.working(stage.name) as progress, folder.making(stage.name, key, stage.outputs) as out:
+                if stage.make is not data.make:
+                    run.read(progress)
                 said = stage.make(run, out, progress)
             view.finished(stage.name, said, out.seconds)
         return dict(json.loads((path / "results.json").read_text()))
 
 
-def _prepare_torch(threads: int) -> None:
-    if threads > len(usable_cores()):
-        raise RecipeError(
-            f"run.threads = {threads}: this process may use {len(usable_cores())} cores; 0 takes them all"
-        )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+def _identities(recipe: Recipe) -> dict[str, str]:
+    """What the recipe's files hold, wherever they lie and whatever they are called."""
+    files = {"data.file": recipe.data.file, "model.weights": recipe.model.weights}
+    if is_file_name(recipe.profile.target):
+        files["profile.target"] = recipe.profile.target
+    return {name: file_identity(Path(text)) for name, text in files.items() if text is not None}
 
 
-def _described(recipe: Recipe) -> tuple[dict[str, Any], dict[str, str], ModelCard | None]:
-    """The recipe's values, the identities of its input files, and the card of its model file if that has one."""
-    settings = recipe.model_dump(mode="json")
-    identities: dict[str, str] = {}
-    for table, key in (("data", "file"), ("model", "weights")):
-        text = settings[table][key]
-        if text is None:
-            continue
-        if not Path(text).is_file():
-            raise RecipeError(f"{table}.{key} = {text}: there is no such file")
-        # What counts is the content, wherever the file lies; the name is for people.
-        settings[table][key] = Path(text).name
-        identities[f"{table}.{key}"] = file_identity(Path(text))
-    card = load_card(Path(recipe.model.weights)) if recipe.model.weights else None
-    if card and recipe.model.name not in (None, card.architecture):
-        raise ModelError(
-            f"{recipe.model.weights}: the file holds a {card.architecture}, and the recipe says "
-            f'[model] name = "{recipe.model.name}"; leave the name out'
-        )
-    return settings, identities, card
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's values that decide what comes out: without the names of files, and without what a file makes idle."""
+    values = recipe.model_dump(mode="json")
+    if recipe.data.file is not None:
+        for key in ("file", "preset", "frames_per_cell", "snr_step_db"):
+            del values["data"][key]
+    if recipe.model.weights is not None:
+        del values["model"]["weights"], values["train"]
+    if is_file_name(recipe.profile.target):
+        del values["profile"]["target"]
+    return values
 
 
-def _keys(settings: Mapping[str, Any], identities: Mapping[str, str]) -> dict[str, str]:
+def _keys(deciding: Mapping[str, Any], identities: Mapping[str, str]) -> dict[str, str]:
     # The model comes first: a model that was brought along decides the order of the classes.
-    keys, before = {}, key_of(run=settings["run"], model=settings["model"], inputs=identities)
+    inputs = {name: identity for name, identity in identities.items() if name != "profile.target"}
+    keys, before = {}, key_of(run=deciding["run"], model=deciding["model"], inputs=inputs)
     for stage in STAGES:
-        decides = {table: settings[table] for table in stage.tables}
+        decides = {table: deciding.get(table) for table in stage.tables}
+        if stage.name == "profile":
+            decides["target"] = identities.get("profile.target")
         before = keys[stage.name] = key_of(stage=stage.name, decides=decides, before=before)
     return keys

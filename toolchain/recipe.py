@@ -6,7 +6,6 @@ reported at once, with the key's path and the name that was probably meant.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from deploy.cgroup import cpu_quota_cores
+from deploy.host import usable_cores
 from deploy.strict_reading import Strict, read_strictly
 from toolchain.errors import RecipeError
 
@@ -24,6 +25,7 @@ else:
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Decibels = Annotated[int, Field(ge=-100, le=100)]
 
 
 class RunTable(Strict):
@@ -38,10 +40,10 @@ class DataTable(Strict):
 
     file: str | None = None
     preset: str = "rml2016a"
-    frames_per_cell: Count = 200
-    snr_min_db: int = -6
-    snr_max_db: int = 18
-    snr_step_db: Count = 2
+    frames_per_cell: Annotated[int, Field(ge=3, le=10_000_000)] = 200
+    snr_min_db: Decibels = -6
+    snr_max_db: Decibels = 18
+    snr_step_db: Annotated[int, Field(ge=1, le=200)] = 2
     train: Fraction = 0.6
     validation: Fraction = 0.2
 
@@ -72,9 +74,9 @@ class TrainTable(Strict):
     ``rotate`` turns every frame by a random phase each time it is seen.
     """
 
-    steps: Count = 950
-    batch: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 8e-3
+    steps: Count = 1500
+    batch: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 6e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
     rotate: bool = True
 
@@ -93,8 +95,8 @@ class PlanTable(Strict):
 class FinetuneTable(TrainTable):
     """``[finetune]``: as ``[train]``, with the original model's answers as the teacher."""
 
-    steps: Count = 700
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
+    steps: Count = 1200
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 6e-3
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
 
@@ -153,7 +155,7 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: this is a folder, expected a recipe, a TOML file") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: this is no text, expected a recipe, a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
     _resolve_paths(values, path.parent)
     changes: dict[str, Any] = {}
@@ -164,16 +166,17 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
         if not isinstance(values.setdefault(table, {}), dict):
             raise RecipeError(f'{path}: "{table}" is a table, expected [{table}] and keys under it')
         values[table].update(keys)
-    return read_strictly(Recipe, values, where=str(path), error=RecipeError)
+    return read_strictly(Recipe, values, where=f"{path} with --set" if changes else str(path), error=RecipeError)
 
 
 def with_threads(recipe: Recipe) -> Recipe:
     """``recipe`` with ``run.threads = 0`` made the number that this process may use: part of what decides the bits."""
     if recipe.run.threads:
         return recipe
-    return recipe.model_copy(
-        update={"run": recipe.run.model_copy(update={"threads": len(os.sched_getaffinity(0))})},
-    )
+    quota = cpu_quota_cores()
+    limit = max(1, int(quota)) if isinstance(quota, float) else len(usable_cores())
+    threads = min(len(usable_cores()), limit)
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"threads": threads})})
 
 
 def _assign(changes: dict[str, Any], assignment: str) -> None:
@@ -181,23 +184,39 @@ def _assign(changes: dict[str, Any], assignment: str) -> None:
     table, dot, name = key.strip().partition(".")
     if not (equals and dot and table and name and "." not in name):
         raise RecipeError(f'--set "{assignment}": expected table.key=value, for example --set plan.keep=0.5')
+    changes.setdefault(table, {})[name] = _value(text)
+
+
+def _value(text: str) -> Any:
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        # A shell eats quotes: what is no TOML value is a string.
-        value = text.strip()
-    changes.setdefault(table, {})[name] = value
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        parsed = {}
+    # A shell eats quotes: what is no TOML value, or more than one, is a string.
+    return parsed["value"] if parsed.keys() == {"value"} else text.strip()
 
 
-# Where a recipe names a file.
-_PATHS = (("data", "file"), ("model", "weights"))
+# Where a recipe names a file; a target is one where it does not name a profile of the package.
+_PATHS = (("data", "file"), ("model", "weights"), ("profile", "target"))
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     for table, key in _PATHS:
         keys = values.get(table)
-        if isinstance(keys, dict) and isinstance(keys.get(key), str):
-            keys[key] = str((folder / Path(keys[key]).expanduser()).resolve())
+        if not isinstance(keys, dict) or not isinstance(text := keys.get(key), str):
+            continue
+        if key == "target" and not is_file_name(text):
+            continue
+        try:
+            text.encode()
+            keys[key] = str((folder / Path(text).expanduser()).resolve())
+        except (ValueError, RuntimeError) as error:
+            raise RecipeError(f"{table}.{key} = {text!a}: this cannot be the name of a file ({error})") from error
+
+
+def is_file_name(target: str) -> bool:
+    """Whether a recipe's target names a TOML file, not a profile of the package."""
+    return "/" in target or target.endswith(".toml")
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -97,6 +97,16 @@ class RunFolder:
                 target.unlink(missing_ok=True)
 
     def _commit(self, stage: str, key: str, making: Path, outputs: Sequence[str], seconds: float) -> None:
+        intent = self.path / STATE / "stages" / f"{stage}.intent"
+        if self._record(stage) is None and not intent.exists():
+            in_the_way = [name for name in outputs if (self.path / name).exists()]
+            if in_the_way:
+                raise RunError(
+                    f"{self.path}: {', '.join(in_the_way)} would be written by the stage {stage}, but lies there already and "
+                    "is not of this run; move it away"
+                )
+        # From here on what bears these names is ours, however far the renames come.
+        intent.touch()
         self._discard(stage, outputs)
         for name in outputs:
             (making / name).rename(self.path / name)
@@ -104,6 +114,7 @@ class RunFolder:
         hashes = {name: sha256_of(self.path / name) for name in names}
         record = {"stage": stage, "key": key, "seconds": seconds, "outputs": hashes}
         write_json(self.path / STATE / "stages" / f"{stage}.json", record)
+        intent.unlink()
 
     def _hashes(self, record: Mapping[str, Any]) -> dict[str, str | None]:
         outputs = record.get("outputs", {})
@@ -147,7 +158,8 @@ def opened(
         before = _read_json(path / STATE / "run.json")
         # As JSON, where tuples are lists.
         after = json.loads(json.dumps(described))
-        if before is not None and before != after:
+        finished = any((path / STATE / "stages").glob("*.json"))
+        if before is not None and before != after and finished:
             _refuse_other(path, before, after, replace=replace)
         write_json(path / STATE / "run.json", described)
         yield RunFolder(path)

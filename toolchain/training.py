@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from torch.nn import functional as F
 from deploy.progress import Progress, silent
 from toolchain.errors import TrainingError
 from toolchain.models.modes import evaluating
+
+log = logging.getLogger(__name__)
 
 # Frames at once where no gradient is kept: the speed no longer grows past this.
 EVALUATION_BATCH = 512
@@ -95,8 +98,7 @@ def fit(
     model = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = _State(optimiser, model)
-    if checkpoint.is_file():
-        state.load(checkpoint)
+    state.load(checkpoint)
     earlier_s, started = state.seconds, time.monotonic()
     iq, label = torch.from_numpy(train.iq), torch.from_numpy(train.label)
     if settings.distillation == 0:
@@ -150,16 +152,19 @@ def rotated(iq: Tensor, phases: Tensor) -> Tensor:
     return torch.view_as_real(turned).movedim(2, 1).contiguous()
 
 
-def logits_of(model: nn.Module, iq: NDArray[np.float32]) -> Tensor:
+def logits_of(model: nn.Module, iq: NDArray[np.float32], progress: Progress = silent) -> Tensor:
     """The model's logits (n, classes) on frames (n, 2, length), in evaluation mode."""
+    parts = []
     with evaluating(model):
-        parts = [model(torch.from_numpy(iq[at : at + EVALUATION_BATCH])) for at in range(0, len(iq), EVALUATION_BATCH)]
+        for at in range(0, len(iq), EVALUATION_BATCH):
+            parts.append(model(torch.from_numpy(iq[at : at + EVALUATION_BATCH])))
+            progress(min(at + EVALUATION_BATCH, len(iq)), len(iq), "frames")
     return torch.cat(parts)
 
 
-def accuracy_of(model: nn.Module, split: Frames) -> float:
+def accuracy_of(model: nn.Module, split: Frames, progress: Progress = silent) -> float:
     """The fraction of the frames that ``model`` names rightly."""
-    return float((logits_of(model, split.iq).argmax(dim=1).numpy() == split.label).mean())
+    return float((logits_of(model, split.iq, progress).argmax(dim=1).numpy() == split.label).mean())
 
 
 def _loss(logits: Tensor, label: Tensor, answers: Tensor | None, settings: FitSettings) -> Tensor:
@@ -209,7 +214,17 @@ class _State:
         partial.replace(path)
 
     def load(self, path: Path) -> None:
-        values: dict[str, Any] = torch.load(path, weights_only=True)
-        self.model.load_state_dict(values.pop("model"))
-        self.optimiser.load_state_dict(values.pop("optimiser"))
+        """Take up what :meth:`save` wrote; a file that is damaged (the power went) counts as none."""
+        if not path.is_file():
+            return
+        try:
+            values: dict[str, Any] = torch.load(path, weights_only=True)
+            weights, optimiser = values.pop("model"), values.pop("optimiser")
+            self.model.load_state_dict(weights)
+            self.optimiser.load_state_dict(optimiser)
+        except OSError:
+            raise
+        except Exception:  # torch raises whatever its unpickler met
+            log.warning("%s is damaged: training starts afresh", path)
+            return
         vars(self).update(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -36,12 +37,16 @@ def frames() -> np.ndarray:
     return np.random.default_rng(5).normal(size=(32, 2, 64)).astype(np.float32)
 
 
+def _text(argument):
+    return argument if isinstance(argument, bytes) else str(argument)
+
+
 @pytest.fixture(scope="session")
 def thinwave():
     """The command, run in a process of its own."""
 
     def run(*arguments):
-        command = [sys.executable, "-m", "toolchain.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "toolchain.cli", *map(os.fsencode, map(_text, arguments))]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return run

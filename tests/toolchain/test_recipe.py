@@ -118,8 +118,11 @@ def test_a_recipe_does_not_change():
 
 
 def test_no_threads_means_all_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1, 5})
-    assert with_threads(Recipe()).run.threads == 3
+    every = Recipe.model_validate({"run": {"threads": 0}})
+    monkeypatch.setattr("toolchain.recipe.usable_cores", lambda: [0, 1, 5])
+    for quota, threads in ((None, 3), ("unlimited", 3), (2.5, 2), (0.5, 1), (8.0, 3)):
+        monkeypatch.setattr("toolchain.recipe.cpu_quota_cores", lambda quota=quota: quota)
+        assert with_threads(every).run.threads == threads
     kept = Recipe.model_validate({"run": {"threads": 2}})
     assert with_threads(kept) == kept
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -71,8 +72,8 @@ def test_an_earlier_finished_stage_stays_when_its_new_making_fails(folder):
 def test_the_same_run_opens_again_and_another_is_refused_with_the_differences(tmp_path):
     path = tmp_path / "run"
     for _ in range(2):
-        with opened(path, SETTINGS, {"data.file": "f00"}, replace=False):
-            pass
+        with opened(path, SETTINGS, {"data.file": "f00"}, replace=False) as folder:
+            make(folder)
     other = {"plan": {"keep": 0.5, "blocks": "auto"}}
     with pytest.raises(RunError) as caught, opened(path, other, {"data.file": "bad"}, replace=False):
         pass
@@ -155,3 +156,43 @@ def test_a_large_file_is_known_by_samples_and_its_size(tmp_path):
 
 def test_keys_depend_on_values_and_not_on_their_order():
     assert key_of(a=1, b={"x": 1, "y": 2}) == key_of(b={"y": 2, "x": 1}, a=1) != key_of(a=1, b={"x": 2, "y": 2})
+
+
+def test_a_folder_whose_run_never_finished_a_stage_is_free_for_another_recipe(tmp_path):
+    with opened(tmp_path / "run", SETTINGS, {}, replace=False):
+        pass
+    with opened(tmp_path / "run", {"plan": {"keep": 0.5}}, {}, replace=False) as folder:
+        make(folder)
+
+
+def test_what_somebody_else_put_in_the_way_is_not_removed(folder):
+    (folder.path / "notes").mkdir()
+    (folder.path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"notes would be written by the stage train, but lies there already"):
+        make(folder)
+    assert (folder.path / "notes" / "mine.txt").read_text() == "mine"
+    assert not (folder.path / "model").exists()
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_kill_between_the_renames_and_the_record_leaves_a_stage_to_make_again(folder, monkeypatch, fails_at):
+    """The process ends inside the commit: after one output was renamed, and after all but before the record."""
+    renames = 0
+    rename = Path.rename
+
+    def killed(self, target):
+        nonlocal renames
+        if "out" in self.parts:
+            renames += 1
+            if renames == fails_at:
+                raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(folder)
+    assert not folder.finished("train", KEY)
+    make(folder, text="again")
+    assert folder.finished("train", KEY)
+    assert (folder.path / "model").read_text() == "again"

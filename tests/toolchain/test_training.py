@@ -133,3 +133,15 @@ def test_a_loss_that_is_no_number_ends_the_training(net, frames_of, tmp_path):
 def test_a_batch_larger_than_the_split_is_refused(net, frames_of, tmp_path):
     with pytest.raises(TrainingError, match="a batch of 16 frames is more than the 10 training frames"):
         fit(net, frames_of(10, 1), frames_of(20, 2), SETTINGS, seed=0, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", None])
+def test_a_damaged_checkpoint_counts_as_none(net, frames_of, tmp_path, damage, caplog):
+    data = frames_of(50, 1), frames_of(20, 2)
+    whole, _ = fit(net, *data, SETTINGS, seed=3, checkpoint=tmp_path / "c")
+    content = (tmp_path / "c").read_bytes()
+    (tmp_path / "c").write_bytes(content[: len(content) // 2] if damage is None else damage)
+    again, history = fit(net, *data, SETTINGS, seed=3, checkpoint=tmp_path / "c")
+    assert same(whole, again)
+    assert history.earlier_s == 0
+    assert "training starts afresh" in caplog.text

@@ -10,7 +10,6 @@ last place.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import struct
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.progress import Progress, silent
+from deploy.strict_reading import did_you_mean
 from toolchain.data.channel import draw_channel, receive, sending_times_s, white_noise
 from toolchain.data.signals import TRANSMITTERS
 from toolchain.errors import DatasetError
@@ -98,7 +98,13 @@ def generate(
     _check_snr_db(snr_db)
     cells = [(label, snr) for label in range(len(made.classes)) for snr in snr_db]
     frames = len(cells) * frames_per_cell
-    iq = np.empty((frames, 2, made.length), dtype=np.float32)
+    try:
+        iq = np.empty((frames, 2, made.length), dtype=np.float32)
+    except (MemoryError, ValueError) as error:
+        size_gib = frames * 2 * made.length * 4 / 2**30
+        raise DatasetError(
+            f"generate: {frames:,} frames take {size_gib:,.0f} GiB of memory, which is not to be had; ask for fewer a cell"
+        ) from error
     for cell, (label, snr) in enumerate(cells):
         of_cell = iq[cell * frames_per_cell : (cell + 1) * frames_per_cell]
         for first in range(0, frames_per_cell, CHUNK_FRAMES):
@@ -148,9 +154,7 @@ def _write_unit_rms(received: NDArray[np.complex64], iq: NDArray[np.float32]) ->
 def _preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise DatasetError(f"generate: preset {name!r} is not one of {', '.join(PRESETS)}{hint}")
+    raise DatasetError(f'generate: preset "{name}" is not one of {", ".join(PRESETS)}{did_you_mean(name, PRESETS)}')
 
 
 def _check_count(what: str, value: int, *, least: int) -> None:

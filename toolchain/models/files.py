@@ -23,19 +23,24 @@ from toolchain.models.zoo import create_model
 
 SCHEMA = 1
 
+# The one input scaling that there is: each frame to unit RMS, inside the model (toolchain.models.scaling).
+UNIT_RMS = "unit-rms"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What a model file says of its model, beside the weights.
 
     ``architecture`` names a row of the zoo; ``classes`` are the modulations in the order of the logits; ``length`` is in
-    samples; ``dropped`` names the units that were pruned away; ``plan`` and ``training`` are records, for people.
+    samples; ``dropped`` names the units that were pruned away; ``scaling`` says how frames are scaled inside the model;
+    ``plan`` and ``training`` are records, for people.
     """
 
     architecture: str
     classes: tuple[str, ...]
     length: int
     dropped: tuple[str, ...] = ()
+    scaling: str = UNIT_RMS
     plan: Mapping[str, Any] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,10 +86,10 @@ def load_weights(path: Path, architecture: str, classes: int, length: int) -> nn
 def load_card(path: Path) -> ModelCard | None:
     """The card of a model file; None for plain weights, which say nothing of their model.
 
-    Raises ModelError for a file that is missing, or a damaged ``.safetensors``.
+    Raises ModelError for a file that is missing or damaged.
     """
-    _require_file(path)
     if path.suffix != ".safetensors":
+        _read_state_dict(path)
         return None
     _, metadata = _read_safetensors(path)
     return _read_card(path, metadata["thinwave"]) if "thinwave" in metadata else None
@@ -113,10 +118,10 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # torch raises whatever its unpickler met
-        reason = str(error).strip().splitlines()[0]
+        # torch's own words advise to run what is in the file: they are not passed on.
         raise ModelError(
-            f"{path}: not a readable file of weights ({reason}); expected a state_dict saved with "
-            "torch.save(model.state_dict(), …), or a .safetensors file"
+            f"{path}: not a readable file of weights: damaged, or holding more than tensors; expected a state_dict saved "
+            "with torch.save(model.state_dict(), …), or a .safetensors file"
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ModelError(f"{path}: expected a state_dict (names to tensors), got {type(weights).__name__}")
@@ -132,6 +137,8 @@ def _read_card(path: Path, text: str) -> ModelCard:
         values["classes"], values["dropped"] = tuple(values["classes"]), tuple(values["dropped"])
         card = ModelCard(**values)
         sound = isinstance(card.architecture, str) and isinstance(card.length, int) and 1 <= card.length <= 1 << 20
+        if card.scaling != UNIT_RMS:
+            raise ModelError(f'{path}: its input scaling is "{card.scaling}", this version knows "{UNIT_RMS}" alone')
         if not sound or not all(isinstance(name, str) for name in (*card.classes, *card.dropped)):
             raise ValueError("wrong types")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from deploy.strict_reading import did_you_mean
 from toolchain.errors import ModelError
 from toolchain.models.resnet1d import ResNet1d
 
@@ -29,9 +29,8 @@ def create_model(
     Raises ModelError for a name that is not in the table.
     """
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ModelError(f'model "{name}" is not one of {", ".join(ARCHITECTURES)}{hint}')
+        known = ", ".join(ARCHITECTURES)
+        raise ModelError(f'model "{name}" is not one of {known}{did_you_mean(name, ARCHITECTURES)}')
     model = ARCHITECTURES[name](classes, length)
     if generator is not None:
         initialise(model, generator)

@@ -1,7 +1,7 @@
 """The method, one idea a file: units, similarity, segmentation, synflow, selection, plan."""
 
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json
-from toolchain.pruning.planning import plan_layers, planned_on
+from toolchain.pruning.planning import plan_layers, plan_on, units_to_keep
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
@@ -16,8 +16,9 @@ __all__ = [
     "log_flow",
     "plan_from_json",
     "plan_layers",
-    "planned_on",
+    "plan_on",
     "segment",
     "similarity_matrix",
     "synflow_scores",
+    "units_to_keep",
 ]

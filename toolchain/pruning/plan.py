@@ -21,18 +21,21 @@ SCHEMA = 1
 class Plan:
     """Which units stay.
 
-    ``units``: all of them, in order; ``boundaries``: the first index of each block; ``kept``: indices; ``log_flow``: of the
-    pruned network, in natural logarithms; ``log_flow_whole``: of the original; ``losses``: Fisher's loss of 1, 2, … blocks;
-    ``settings``: what was asked for.
+    ``units``: all of them, in order; ``boundaries``: the first index of each block; ``kept``: indices; ``scores``: the
+    log-flow of the candidate chosen in each block, all other blocks whole; ``log_flow``: of the pruned network, in natural
+    logarithms; ``log_flow_whole``: of the original; ``losses``: Fisher's loss of 1, 2, … blocks; ``settings``: what was
+    asked for; ``model``: the architecture and its arguments, where they are known.
     """
 
     units: tuple[Unit, ...]
     boundaries: tuple[int, ...]
     kept: tuple[int, ...]
+    scores: tuple[float, ...]
     log_flow: float
     log_flow_whole: float
     losses: tuple[float, ...]
     settings: Mapping[str, Any]
+    model: Mapping[str, Any] | None = None
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -67,7 +70,7 @@ def plan_from_json(values: Mapping[str, Any]) -> Plan:
             **{
                 **fields,
                 "units": tuple(Unit(**unit) for unit in fields["units"]),
-                **{name: tuple(fields[name]) for name in ("boundaries", "kept", "losses")},
+                **{name: tuple(fields[name]) for name in ("boundaries", "kept", "scores", "losses")},
             }
         )
         json.dumps(plan.to_json())

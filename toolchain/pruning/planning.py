@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from deploy.progress import Progress, silent
 from toolchain.errors import PlanError
 from toolchain.pruning.plan import Plan
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, segmentations
 from toolchain.pruning.selection import Direction, best_candidate, quotas
 from toolchain.pruning.similarity import similarity_matrix
-from toolchain.pruning.synflow import linear_chain
+from toolchain.pruning.synflow import linear_chain, one_thread
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
+Frames = NDArray[np.float32]
 
 # How a layer's row of the similarity matrix becomes its signature (n, d).
 SIGNATURES = {"row": lambda matrix: matrix, "sum": lambda matrix: matrix.sum(axis=1, keepdims=True)}
@@ -22,7 +26,7 @@ SIGNATURES = {"row": lambda matrix: matrix, "sum": lambda matrix: matrix.sum(axi
 
 def plan_layers(
     model: nn.Module,
-    frames: NDArray[np.float32],
+    frames: Frames,
     *,
     keep: int | float,
     similarity: str = "cka",
@@ -32,28 +36,39 @@ def plan_layers(
 ) -> Plan:
     """The units of ``model`` to keep, chosen on training ``frames`` (batch, 2, length).
 
-    ``keep`` is a number of units, or as a float the fraction of them; ``blocks`` a number, or ``"auto"``. See
-    :func:`planned_on` for the rest. Raises PlanError for what cannot be made, with the nearest that can.
+    ``keep`` is a number of units, or as a float the fraction of them; ``blocks`` a number, or ``"auto"``.
+
+    Raises PlanError for what cannot be made, with the nearest that can, and where no flow passes the network.
     """
     units = find_units(model, frames)
     matrix = similarity_matrix(model, frames, units, similarity)
-    return planned_on(
-        matrix, model, units, frames.shape[1:], keep=keep, signature=signature, blocks=blocks, direction=direction
+    return plan_on(
+        matrix,
+        model,
+        frames,
+        units,
+        keep=keep,
+        similarity=similarity,
+        signature=signature,
+        blocks=blocks,
+        direction=direction,
     )
 
 
-def planned_on(
+def plan_on(
     matrix: Matrix,
     model: nn.Module,
+    frames: Frames,
     units: list[Unit],
-    frame_shape: tuple[int, ...],
     *,
     keep: int | float,
-    signature: str = "row",
-    blocks: int | str = "auto",
-    direction: Direction = "max",
+    similarity: str,
+    signature: str,
+    blocks: int | str,
+    direction: Direction,
+    progress: Progress = silent,
 ) -> Plan:
-    """As :func:`plan_layers`, on a similarity ``matrix`` (n, n) that is there already."""
+    """As :func:`plan_layers`, on the similarity ``matrix`` (n, n) of ``units`` on ``frames`` that is there already."""
     count = units_to_keep(keep, len(units))
     cuts = _segmentations(matrix, signature)
     cut = _cut(cuts, units, count, blocks)
@@ -62,20 +77,38 @@ def planned_on(
     fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
     shares = quotas([len(block) for block in ranges], [len(fixed.intersection(block)) for block in ranges], count)
 
-    chain = linear_chain(model, frame_shape)
-    kept = tuple(
-        index
-        for block, quota in zip(ranges, shares, strict=True)
-        for index in best_candidate(chain, block, quota, fixed, direction).kept
-    )
+    with one_thread():
+        chain = linear_chain(model, frames.shape[1:])
+        whole = chain.log_flow(range(len(units)))
+        choices = []
+        for block, quota in zip(ranges, shares, strict=True):
+            choices.append(best_candidate(chain, block, quota, fixed, direction))
+            progress(len(choices), len(ranges), "selecting units")
+        kept = tuple(index for choice in choices for index in choice.kept)
+        left = chain.log_flow(kept)
+    if not math.isfinite(left):
+        which = "what would be kept of the network" if math.isfinite(whole) else "the network"
+        raise PlanError(
+            f"no synaptic flow passes {which} (log-flow {left}): a layer's weights are all zero; "
+            "train the model, or keep more units"
+        )
     return Plan(
         units=tuple(units),
         boundaries=cut.boundaries,
         kept=kept,
-        log_flow=chain.log_flow(kept),
-        log_flow_whole=chain.log_flow(range(len(units))),
+        scores=tuple(choice.log_flow for choice in choices),
+        log_flow=left,
+        log_flow_whole=whole,
         losses=tuple(each.loss for each in cuts),
-        settings={"keep": keep, "signature": signature, "blocks": blocks, "direction": direction},
+        settings={
+            "keep": keep,
+            "frames": len(frames),
+            "similarity": similarity,
+            "signature": signature,
+            "blocks": blocks,
+            "score": "synflow",
+            "direction": direction,
+        },
     )
 
 

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -38,18 +39,19 @@ def quotas(sizes: Sequence[int], fixed: Sequence[int], keep: int) -> list[int]:
         raise PlanError(
             f"cannot keep {keep} of {sum(sizes)} units in {len(sizes)} blocks: expected {sum(least)} to {sum(sizes)}"
         )
-    granted = list(least)
-    while (rest := keep - sum(granted)) > 0:
-        open_blocks = [block for block, size in enumerate(sizes) if granted[block] < size]
-        open_size = sum(sizes[block] for block in open_blocks)
-        shares = {block: rest * sizes[block] / open_size for block in open_blocks}
-        before = sum(granted)
-        for block in open_blocks:
-            granted[block] = min(sizes[block], granted[block] + math.floor(shares[block]))
-        if sum(granted) == before:
-            # Only remainders are left: one unit each, the largest first.
-            for block in sorted(open_blocks, key=lambda block: (-(shares[block] % 1), block))[:rest]:
-                granted[block] += 1
+    granted = least
+    # Once; and again for what a block's size kept it from taking.
+    while rest := keep - sum(granted):
+        room = [size - count for size, count in zip(sizes, granted, strict=True)]
+        within = sum(size for size, free in zip(sizes, room, strict=True) if free)
+        shares = [
+            Fraction(rest * size, within) if free else Fraction(0) for size, free in zip(sizes, room, strict=True)
+        ]
+        given = [math.floor(share) for share in shares]
+        by_remainder = sorted(range(len(sizes)), key=lambda block: (given[block] - shares[block], block))
+        for block in by_remainder[: rest - sum(given)]:
+            given[block] += 1
+        granted = [count + min(free, more) for count, free, more in zip(granted, room, given, strict=True)]
     return granted
 
 

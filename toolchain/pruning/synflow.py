@@ -11,7 +11,8 @@ States are rescaled after every unit and the logarithm is carried: R grows by or
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -102,6 +103,17 @@ def synflow_scores(model: nn.Module, frame_shape: Sequence[int]) -> NDArray[np.f
             carried = Flow(unit.branch(before.state), before.log).rescaled()
             scores[index] = float(carried.against(chain.readout[index + 1]))
     return scores
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside the block: these layers are so small that several would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def linear_chain(model: nn.Module, frame_shape: Sequence[int]) -> LinearChain:

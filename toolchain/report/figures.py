@@ -27,7 +27,7 @@ def write_figures(
     similarity: NDArray[np.float64],
     confusion: Mapping[str, Sequence[Sequence[int]]],
 ) -> None:
-    """Draw accuracy by SNR, the plan, the confusion of both models, and latency into ``folder``.
+    """Draw accuracy by SNR, the plan, the loss of its blocks, and the confusion of both models into ``folder``.
 
     ``similarity`` is (units, units); ``confusion`` holds counts by model, rows the true class.
     """
@@ -37,6 +37,7 @@ def write_figures(
         accuracy_by_snr(results["models"], results["settings"]["export"]["sensitivity_level"]), folder / "accuracy.png"
     )
     _save(plan_on_similarity(plan, similarity), folder / "plan.png")
+    _save(loss_of_blocks(plan), folder / "blocks.png")
     _save(confusions(confusion, classes), folder / "confusion.png")
 
 
@@ -90,6 +91,23 @@ def plan_on_similarity(plan: Plan, similarity: NDArray[np.float64]) -> Figure:
     return figure
 
 
+def loss_of_blocks(plan: Plan) -> Figure:
+    """Fisher's loss against the number of blocks, in percent of that of one block, and the number that was taken."""
+    figure = Figure(figsize=(7, 3), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    whole, taken = plan.losses[0] or 1.0, len(plan.boundaries)
+    blocks = range(1, len(plan.losses) + 1)
+    axes.plot(blocks, [100 * loss / whole for loss in plan.losses], marker="o", markersize=4, color=COLOURS["original"])
+    axes.plot(taken, 100 * plan.losses[taken - 1] / whole, marker="o", markersize=9, color=COLOURS["pruned"])
+    axes.annotate(
+        f"{taken} taken", (taken, 100 * plan.losses[taken - 1] / whole), xytext=(8, 8), textcoords="offset points",
+        color=COLOURS["pruned"],
+    )  # fmt: skip
+    axes.set(xlabel="blocks", ylabel="scatter within the blocks\n(one block: 100)", ylim=(-4, 104))
+    axes.grid(alpha=0.25)
+    return figure
+
+
 def confusions(confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
     """The confusion matrix of each model, side by side: shares of the true class, in percent."""
     figure = Figure(
@@ -98,7 +116,7 @@ def confusions(confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequen
     for axes, (name, counts) in zip(figure.subplots(1, len(confusion), sharey=True), confusion.items(), strict=True):
         _confusion(axes, np.asarray(counts, dtype=float), classes)
         axes.set_title(name)
-        axes.set_xlabel("named")
+        axes.set_xlabel("named, percent of the true modulation's frames")
     figure.axes[0].set_ylabel("true modulation")
     return figure
 

@@ -25,7 +25,8 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "",
         f"Measured on {conditions(results)}. Accuracy is that of the ONNX files on the test split, which nothing was "
         f"chosen on. Against torch the logits differ by at most {parity['max_abs_diff']:.1e}, and "
-        f"{parity['agreement']:.2%} of the frames compared get the same class.",
+        f"{parity['agreement']:.2%} of the validation frames compared (at most "
+        f"{results['settings']['export']['parity_frames']}) get the same class.",
         "",
         "![Accuracy by SNR](figures/accuracy.png)",
         "",
@@ -42,6 +43,8 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         ),
         "",
         "![Similarity of the units, the blocks and the kept units](figures/plan.png)",
+        "",
+        "![Loss of the segmentation against the number of blocks](figures/blocks.png)",
         "",
         "## Confusion",
         "",

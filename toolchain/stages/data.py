@@ -9,6 +9,7 @@ import numpy as np
 from deploy.progress import Progress
 from toolchain.data import check_frames, open_dataset, stratified_split, write_h5
 from toolchain.data.generator import PRESETS, generate
+from toolchain.errors import RecipeError
 from toolchain.recipe import snrs_db
 from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import GENERATED, Run
@@ -25,7 +26,8 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     check_frames(dataset, expected_length=run.card.length if run.card else None, progress=progress)
     fractions = (table.train, table.validation, 1 - table.train - table.validation)
     # By the file's own class numbers: the order of a model's classes moves no frame to another split.
-    split = stratified_split(found.labels, found.snr_db, fractions=fractions, seed=run.seed)
+    split = stratified_split(found.labels, found.snr_db, fractions=fractions, seed=run.seed, classes=found.classes)
+    _check_batches(run, len(split.train))
     np.savez(out.path / "data" / "split.npz", train=split.train, validation=split.validation, test=split.test)
     described = {
         "source": dataset.source if table.file else f"generated: {table.preset}",
@@ -35,6 +37,15 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     }
     write_json(out.path / "data" / "dataset.json", described)
     return f"{len(dataset):,} frames of {dataset.length} samples, {len(dataset.classes)} classes, {described['source']}"
+
+
+def _check_batches(run: Run, train_frames: int) -> None:
+    tables = {"finetune": run.recipe.finetune.batch}
+    if run.recipe.model.weights is None:
+        tables["train"] = run.recipe.train.batch
+    for table, batch in tables.items():
+        if batch > train_frames:
+            raise RecipeError(f"{table}.batch = {batch}: more than the {train_frames} training frames; lower it")
 
 
 def _generate(run: Run, path: Path, progress: Progress) -> None:

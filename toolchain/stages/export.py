@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,24 @@ from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import MODELS, Run
 from toolchain.training import EVALUATION_BATCH
 
+log = logging.getLogger(__name__)
+
 
 def make(run: Run, out: StageOutput, progress: Progress) -> str:
     """A bundle a model, and ``confusion.json`` beside them; a file that computes something else fails the run."""
     frames = run.sample("validation", run.recipe.export.parity_frames)
     confusions, worst = {}, 0.0
-    for step, name in enumerate(MODELS):
-        progress(step, len(MODELS), name)
+    steps = 3 * len(MODELS)
+    for before, name in zip(range(0, steps, 3), MODELS, strict=True):
+        progress(before, steps, f"{name}: ONNX")
         model, card = load_model(run.path / f"{name}.safetensors")
         bundle = out.path / "bundles" / name
         bundle.mkdir(parents=True)
         file = bundle / "fp32.onnx"
         export_onnx(model, file, classes=card.classes, length=card.length)
+        progress(before + 1, steps, f"{name}: parity")
         parity = check_parity(model, file, frames)
+        progress(before + 2, steps, f"{name}: accuracy")
         score, confusions[name] = evaluate_on_test_split(run, file)
         write_manifest(bundle, _manifest(run, model, card, file, parity, score))
         worst = max(worst, parity.max_abs_diff)
@@ -56,6 +62,8 @@ def evaluate_on_test_split(run: Run, file: Path) -> tuple[Accuracy, list[list[in
 
 def _manifest(run: Run, model: nn.Module, card: ModelCard, file: Path, parity: Parity, score: Accuracy) -> Manifest:
     weight = cost(model, (2, card.length))
+    if weight.uncounted:
+        log.warning("the MACs of %s are not known and not counted", ", ".join(weight.uncounted))
     entry = ModelFile(
         file=file.name,
         size_bytes=file.stat().st_size,

@@ -10,13 +10,14 @@ from toolchain.pruning import apply_plan
 from toolchain.run_folder import StageOutput
 from toolchain.stages.run import Run
 from toolchain.stages.train import trained
+from toolchain.training import FitSettings
 
 
 def make(run: Run, out: StageOutput, progress: Progress) -> str:
     """Train by ``[finetune]``."""
     original, card = load_model(run.path / "original.safetensors")
     pruned_card = replace(card, dropped=(*card.dropped, *run.plan.dropped), plan=run.plan.to_json())
-    settings = run.recipe.finetune
+    settings = FitSettings(**run.recipe.finetune.model_dump())
     model = apply_plan(run.plan, original)
     score = trained(run, out, "pruned", model, pruned_card, settings, teacher=original, progress=progress)
     return f"{settings.steps} steps of {settings.batch} frames, validation {score:.3f}"

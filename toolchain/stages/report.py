@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from deploy.bundle import open_bundle
-from deploy.host import describe_host
+from deploy.host import describe_host, package_version
 from deploy.progress import Progress
 from toolchain.report import markdown, write_figures
 from toolchain.run_folder import StageOutput, write_json
@@ -38,8 +39,8 @@ def _results(run: Run) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "dataset": json.loads((run.path / "data" / "dataset.json").read_text()),
-        "settings": run.settings,
-        "host": describe_host(),
+        "settings": _settings(run),
+        "host": _host(),
         "seconds": earlier,
         "plan": {
             "units": [unit.name for unit in run.plan.units],
@@ -77,3 +78,18 @@ def _model(run: Run, name: str, latency: dict[str, Any]) -> dict[str, Any]:
         "latency": [latency],
         "parity": file.parity.model_dump(),
     }
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """The recipe's values; of files only the names, for the results may travel."""
+    values = run.recipe.model_dump(mode="json")
+    for table, key in (("data", "file"), ("model", "weights"), ("profile", "target")):
+        if values[table][key] is not None:
+            values[table][key] = Path(values[table][key]).name
+    return values
+
+
+def _host() -> dict[str, Any]:
+    host = describe_host()
+    versions = {name: package_version(name) for name in ("torch", "onnx")}
+    return {**host, "packages": {**cast(dict[str, Any], host["packages"]), **versions}}

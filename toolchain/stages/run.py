@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.progress import Progress
 from toolchain.data import Dataset, open_dataset, select_snr, stratified_sample, with_class_order
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
@@ -23,17 +23,17 @@ MODELS = ("original", "pruned")
 GENERATED = Path("data", "frames.h5")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A recipe at work in a folder; what earlier stages left is read when it is first asked for.
 
-    ``card`` is that of the model file that the recipe brings, ``settings`` the recipe's values as results.json shows them.
+    ``card`` is that of the model file that the recipe brings.
     """
 
     recipe: Recipe
-    settings: dict[str, Any]
     folder: RunFolder
     card: ModelCard | None
+    opened: Dataset | None = None
 
     @property
     def path(self) -> Path:
@@ -54,10 +54,17 @@ class Run:
         classes = self.card.classes if self.card else self.recipe.model.classes
         return with_class_order(dataset, classes) if classes else dataset
 
-    @cached_property
+    def read(self, progress: Progress) -> None:
+        """Open the frames, filtered, with the classes in the order of the model's logits; once."""
+        if self.opened is None:
+            path = Path(self.recipe.data.file or self.path / GENERATED)
+            self.opened = self.ordered(self.selected(open_dataset(path, progress=progress)))
+
+    @property
     def dataset(self) -> Dataset:
-        """The frames, filtered, with the classes in the order of the model's logits."""
-        return self.ordered(self.selected(open_dataset(Path(self.recipe.data.file or self.path / GENERATED))))
+        """The frames that :meth:`read` opened."""
+        assert self.opened is not None  # the pipeline reads before every stage but the first
+        return self.opened
 
     @cached_property
     def indices(self) -> dict[str, NDArray[np.int64]]:
@@ -71,7 +78,7 @@ class Run:
         return Frames(self.dataset.frames(chosen), self.dataset.labels[chosen])
 
     def sample(self, name: str, count: int) -> NDArray[np.float32]:
-        """At most ``count`` frames of a split, spread over class and SNR."""
+        """``count`` frames of a split, or all where it has fewer, spread over class and SNR."""
         among = self.indices[name]
         rng = np.random.default_rng([self.seed, count])
         chosen = stratified_sample(self.dataset.labels, self.dataset.snr_db, among, min(count, len(among)), rng)

@@ -10,7 +10,6 @@ from torch import nn
 
 from deploy.progress import Progress
 from toolchain.models import ModelCard, create_model, load_model, load_weights, save_model
-from toolchain.recipe import TrainTable
 from toolchain.run_folder import StageOutput
 from toolchain.stages.run import Run
 from toolchain.training import FitSettings, accuracy_of, fit
@@ -27,11 +26,11 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         file = Path(run.recipe.model.weights)
         model = load_model(file)[0] if run.card else load_weights(file, architecture, len(card.classes), card.length)
         save_model(out.path / "original.safetensors", model, card)
-        score = accuracy_of(model, run.split("validation"))
+        score = accuracy_of(model, run.split("validation"), progress)
         return f"{card.architecture} from {file.name}, not trained here; validation {score:.3f}"
     generator = torch.Generator().manual_seed(run.seed)
     model = create_model(architecture, len(card.classes), card.length, generator=generator)
-    settings = run.recipe.train
+    settings = FitSettings(**run.recipe.train.model_dump())
     score = trained(run, out, "original", model, card, settings, progress=progress)
     return f"{architecture}, {settings.steps} steps of {settings.batch} frames, validation {score:.3f}"
 
@@ -42,13 +41,12 @@ def trained(
     name: str,
     model: nn.Module,
     card: ModelCard,
-    table: TrainTable,
+    settings: FitSettings,
     *,
     teacher: nn.Module | None = None,
     progress: Progress,
 ) -> float:
-    """Fit ``model`` by ``table``, going on from a checkpoint if there is one; save it; return its validation accuracy."""
-    settings = FitSettings(**table.model_dump())
+    """Fit ``model`` by ``settings``, going on from a checkpoint if there is one; save it; return its validation accuracy."""
     fitted, history = fit(
         model,
         run.split("train"),

@@ -120,8 +120,8 @@ def test_numpy_integers_are_whole_numbers_too():
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"preset": "rml2016"}, r"'rml2016' is not one of rml2016a.*did you mean 'rml2016a'\?"),
-        ({"preset": "zebra"}, r"'zebra' is not one of rml2016a$"),
+        ({"preset": "rml2016"}, r'"rml2016" is not one of rml2016a.*did you mean "rml2016a"\?'),
+        ({"preset": "zebra"}, r'"zebra" is not one of rml2016a$'),
         ({"frames_per_cell": 0}, "frames_per_cell is 0, expected a whole number, 1 or more"),
         ({"frames_per_cell": 2.5}, "frames_per_cell is 2.5, expected a whole number"),
         ({"seed": -1}, "seed is -1, expected a whole number, 0 or more"),

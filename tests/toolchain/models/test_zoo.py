@@ -45,7 +45,7 @@ def test_drawing_weights_leaves_the_global_generator_alone():
 
 
 def test_a_name_that_is_not_in_the_table_is_refused_with_the_nearest():
-    with pytest.raises(ModelError, match=r'"resnet1d65" is not one of .*did you mean resnet1d56\?'):
+    with pytest.raises(ModelError, match=r'"resnet1d65" is not one of .*did you mean "resnet1d56"\?'):
         create_model("resnet1d65")
 
 

@@ -19,8 +19,14 @@ SHAPE = (2, 64)
     [
         # One each, 4 left: shares 4*9/27, 4*9/27, 4*9/27 = 1.33 each; the one that is left goes to the first.
         ([9, 9, 9], [0, 0, 0], 7, [3, 2, 2]),
+        # One each, 3 left of 27: 0.44, 0.44, 1, 1.11 -> 0, 0, 1, 1; the one that is left to the first of the largest.
+        ([4, 4, 9, 10], [0, 0, 0, 0], 7, [2, 1, 2, 2]),
+        # One each, 5 left of 22: 2.27, 0.91, 0.91, 0.91 -> 2, 0, 0, 0; three are left for the three remainders.
+        ([10, 4, 4, 4], [0, 0, 0, 0], 9, [3, 2, 2, 2]),
         # One each, 4 left of 27: 1.63, 1.19, 1.19 -> 1, 1, 1; the one that is left to the largest remainder.
         ([11, 8, 8], [0, 0, 0], 7, [3, 2, 2]),
+        # One each, 6 left of 12: 1, 5; the second has room for all.
+        ([2, 10], [0, 0], 8, [2, 6]),
         # A block is never given more than it has; what it cannot take goes on.
         ([1, 10], [0, 0], 8, [1, 7]),
         ([2, 2], [0, 0], 4, [2, 2]),
@@ -44,6 +50,14 @@ def test_quotas_always_add_up_within_their_blocks():
         found = quotas(sizes, fixed, keep)
         assert sum(found) == keep
         assert all(low <= got <= size for low, got, size in zip(least, found, sizes, strict=True))
+        # Where no block is too small for its share: floors, then one each to the largest remainders, in one go.
+        rest = keep - sum(least)
+        shares = np.array(sizes) * rest / sum(sizes)
+        if (np.array(least) + np.ceil(shares) <= sizes).all() and (np.array(least) < sizes).all():
+            expected = np.array(least) + np.floor(shares + 1e-12).astype(int)
+            largest = np.argsort(-np.round((shares + 1e-12) % 1, 9), kind="stable")
+            expected[largest[: keep - expected.sum()]] += 1
+            assert found == expected.tolist()
 
 
 @pytest.mark.parametrize("keep", [2, 28])
