@@ -36,7 +36,13 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         "frames": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
     }
     write_json(out.path / "data" / "dataset.json", described)
-    return f"{len(dataset):,} frames of {dataset.length} samples, {len(dataset.classes)} classes, {described['source']}"
+    if table.file is not None:
+        # Not read again; generated frames are about to move to where the stage leaves them.
+        run.opened = dataset
+    return (
+        f"{len(dataset):,} frames of {dataset.length} samples, {len(dataset.classes)} classes, "
+        f"{dataset.snr_db.min():g} to {dataset.snr_db.max():g} dB, {described['source']}"
+    )
 
 
 def _check_batches(run: Run, train_frames: int) -> None:
