@@ -253,4 +253,4 @@ def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(refused, small,
     said = refused("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--out", run)
     assert "No space left on device" in said
     assert {file.stem for file in (run / ".thinwave" / "stages").glob("*.json")} == finished
-    assert not list(run.glob(".thinwave/work/*/out"))
+    assert not list((run / ".thinwave" / "work").glob("*/out"))
