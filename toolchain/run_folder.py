@@ -78,17 +78,26 @@ class RunFolder:
             record = self._record(stage)
             if record is not None and record.get("key") != key:
                 self._discard(stage, outputs[stage])
+                self._intent(stage).unlink()
         current = {f"{stage}-{key[:16]}" for stage, key in keys.items()}
         for folder in (self.path / STATE / "work").glob("*"):
             if folder.name not in current:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _record_file(self, stage: str) -> Path:
+        return self.path / STATE / "stages" / f"{stage}.json"
+
     def _record(self, stage: str) -> dict[str, Any] | None:
-        return _read_json(self.path / STATE / "stages" / f"{stage}.json")
+        return _read_json(self._record_file(stage))
+
+    def _intent(self, stage: str) -> Path:
+        """Present while a stage's outputs change: what bears their names then is ours, however far the change came."""
+        return self.path / STATE / "stages" / f"{stage}.intent"
 
     def _discard(self, stage: str, outputs: Sequence[str]) -> None:
-        # The record goes first: without it the outputs do not count, however far the removal came.
-        (self.path / STATE / "stages" / f"{stage}.json").unlink(missing_ok=True)
+        self._intent(stage).touch()
+        # The record goes first: without it the outputs do not count.
+        self._record_file(stage).unlink(missing_ok=True)
         for name in outputs:
             target = self.path / name
             if target.is_dir() and not target.is_symlink():
@@ -97,24 +106,21 @@ class RunFolder:
                 target.unlink(missing_ok=True)
 
     def _commit(self, stage: str, key: str, making: Path, outputs: Sequence[str], seconds: float) -> None:
-        intent = self.path / STATE / "stages" / f"{stage}.intent"
-        if self._record(stage) is None and not intent.exists():
+        if not self._record_file(stage).exists() and not self._intent(stage).exists():
             in_the_way = [name for name in outputs if (self.path / name).exists()]
             if in_the_way:
                 raise RunError(
                     f"{self.path}: {', '.join(in_the_way)} would be written by the stage {stage}, but lies there already and "
                     "is not of this run; move it away"
                 )
-        # From here on what bears these names is ours, however far the renames come.
-        intent.touch()
         self._discard(stage, outputs)
         for name in outputs:
             (making / name).rename(self.path / name)
         names = [file for name in outputs for file in _files(self.path, name)]
         hashes = {name: sha256_of(self.path / name) for name in names}
         record = {"stage": stage, "key": key, "seconds": seconds, "outputs": hashes}
-        write_json(self.path / STATE / "stages" / f"{stage}.json", record)
-        intent.unlink()
+        write_json(self._record_file(stage), record)
+        self._intent(stage).unlink()
 
     def _hashes(self, record: Mapping[str, Any]) -> dict[str, str | None]:
         outputs = record.get("outputs", {})

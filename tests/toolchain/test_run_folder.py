@@ -196,3 +196,30 @@ def test_a_kill_between_the_renames_and_the_record_leaves_a_stage_to_make_again(
     make(folder, text="again")
     assert folder.finished("train", KEY)
     assert (folder.path / "model").read_text() == "again"
+
+
+def test_a_kill_while_another_recipes_outputs_are_removed_leaves_nothing_in_the_way(folder, monkeypatch):
+    make(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed_at("model", Path.unlink))
+        with pytest.raises(KeyboardInterrupt):
+            folder.forget_other({"train": key_of(a=2)}, {"train": ["model", "notes"]})
+    make(folder, key=key_of(a=2), text="new")
+    assert (folder.path / "model").read_text() == "new"
+
+
+def killed_at(name, method):
+    def killed(self, *arguments, **named):
+        if self.name == name:
+            raise KeyboardInterrupt
+        return method(self, *arguments, **named)
+
+    return killed
+
+
+def test_a_record_that_cannot_be_read_counts_as_none_and_blocks_nothing(folder):
+    make(folder)
+    (folder.path / ".thinwave" / "stages" / "train.json").write_text('{"key": ')
+    assert not folder.finished("train", KEY)
+    make(folder, text="again")
+    assert folder.finished("train", KEY)
