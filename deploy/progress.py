@@ -48,22 +48,34 @@ def progress_bar(console: Console, title: str) -> Iterator[Progress]:
     with RichProgress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(title, total=None, note="")
 
+        known = 0
+
         def show(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=note)
+            nonlocal known
+            if total != known:
+                # Another piece of work, or one taken up half way: the speed is that from here on.
+                known = total
+                bars.reset(task, completed=done, total=total, note=note)
+            else:
+                bars.update(task, completed=done, note=note)
 
         yield show
 
 
 def _plain_lines(console: Console, title: str) -> Progress:
     started = last = time.monotonic()
+    known = first = 0
 
     def show(done: int, total: int, note: str = "") -> None:
-        nonlocal last
+        nonlocal started, last, known, first
         now = time.monotonic()
-        if now - last < PLAIN_LINE_INTERVAL_S or not 0 < done < total:
+        if total != known:
+            # Another piece of work, or one taken up half way: the speed is that from here on.
+            started, known, first = now, total, done
+        if now - last < PLAIN_LINE_INTERVAL_S or not first < done < total:
             return
         last = now
-        left_s = (now - started) * (total - done) / done
+        left_s = (now - started) * (total - done) / (done - first)
         told = f"  {title}: {done} of {total}, {left_s:.0f} s left"
         console.print(f"{told}, {note}" if note else told, highlight=False, markup=False)
 
