@@ -81,7 +81,11 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
     from toolchain.report.terminal import TerminalView, show_results
 
     view = TerminalView(stdout(), bars=stderr)
-    results = run_recipe(recipe, out, view, replace=replace)
+    try:
+        results = run_recipe(recipe, out, view, replace=replace)
+    except KeyboardInterrupt:
+        click.echo(f"What was finished is in {out}; the same command goes on from there.", err=True)
+        raise
     if not view.made:
         click.echo("This run was finished before; nothing was computed again.")
     show_results(stdout(), results, out)

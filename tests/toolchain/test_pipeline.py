@@ -265,6 +265,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_finished(recipe, tmp_path):
             _, stderr = process.communicate()
         assert process.returncode == 130, stderr
         assert "Traceback" not in stderr
+        assert "the same command goes on from there" in stderr
         assert stderr.strip().splitlines()[-1].startswith("thinwave: stopped")
         assert not at_work(folder, stage)
     assert (folder / "bundles" / "pruned" / "manifest.json").is_file()
