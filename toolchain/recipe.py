@@ -226,5 +226,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         old, new = before.get(table, {}), after.get(table, {})
         for key in dict.fromkeys([*old, *new]):
             if old.get(key) != new.get(key):
-                lines.append(f"{table}.{key}: {old.get(key)} -> {new.get(key)}")
+                lines.append(f"{table}.{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)

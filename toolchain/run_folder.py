@@ -178,7 +178,7 @@ def _refuse_other(path: Path, before: dict[str, Any], after: dict[str, Any], *, 
         )
     lines = differences(before["settings"], after["settings"])
     lines += [
-        f"{name}: the file's content is another"
+        f"{name}: {_file_change(before['inputs'].get(name), after['inputs'].get(name))}"
         for name in sorted({*before["inputs"], *after["inputs"]})
         if before["inputs"].get(name) != after["inputs"].get(name)
     ]
@@ -188,6 +188,12 @@ def _refuse_other(path: Path, before: dict[str, Any], after: dict[str, Any], *, 
             f"{path}: holds the run of another recipe, which differs in\n{shown}\n"
             "name another folder with --out, or reuse what still fits with --replace"
         )
+
+
+def _file_change(before: str | None, after: str | None) -> str:
+    if before is None or after is None:
+        return "no file -> a file" if before is None else "a file -> no file"
+    return "a file of another content"
 
 
 @contextmanager

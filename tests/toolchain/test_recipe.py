@@ -24,7 +24,7 @@ def test_an_empty_recipe_is_the_defaults(recipe_file):
 
 def test_the_quickstart_says_what_the_defaults_say_but_for_what_it_is_there_to_set():
     quickstart, defaults = read_recipe(QUICKSTART).model_dump(), Recipe().model_dump()
-    assert differences(defaults, quickstart) == ["model.name: None -> resnet1d56"]
+    assert differences(defaults, quickstart) == ["model.name: not set -> resnet1d56"]
     assert quickstart["plan"]["keep"] == 0.25
     assert list(snrs_db(read_recipe(QUICKSTART).data)) == list(range(-6, 19, 2))
 

@@ -79,7 +79,7 @@ def test_the_same_run_opens_again_and_another_is_refused_with_the_differences(tm
         pass
     text = str(caught.value)
     assert "plan.keep: 0.25 -> 0.5" in text
-    assert "data.file: the file's content is another" in text
+    assert "data.file: a file of another content" in text
     assert "--replace" in text
     assert "blocks" not in text
 
