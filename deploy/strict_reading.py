@@ -34,7 +34,12 @@ def read_strictly(kind: type[StrictValue], data: object, *, where: str, error: t
     """
     try:
         # By way of JSON, because that is where strict reading still takes an array for a tuple.
-        return kind.model_validate_json(json.dumps(data, default=str))
+        text = json.dumps(data, default=str)
+    except ValueError as refused:
+        # A number of thousands of digits.
+        raise error(f"{where}: {refused}") from refused
+    try:
+        return kind.model_validate_json(text)
     except ValidationError as refused:
         problems = _problems(kind, data, refused)
     if len(problems) == 1:

@@ -74,7 +74,7 @@ def run_recipe(recipe: Recipe, path: Path, view: View, *, replace: bool = False)
     torch.set_num_threads(recipe.run.threads)
     torch.use_deterministic_algorithms(True)
     with opened(path, deciding, identities, replace=replace) as folder:
-        folder.forget_other(keys, {stage.name: stage.outputs for stage in STAGES})
+        outputs = {stage.name: stage.outputs for stage in STAGES}
         run = Run(recipe, folder, card)
         for stage in STAGES:
             key = keys[stage.name]
@@ -85,6 +85,7 @@ def run_recipe(recipe: Recipe, path: Path, view: View, *, replace: bool = False)
                 if stage.make is not data.make:
                     run.read(progress)
                 said = stage.make(run, out, progress)
+                folder.take_over(keys, outputs)
             view.finished(stage.name, said, out.seconds)
         return dict(json.loads((path / "results.json").read_text()))
 

@@ -6,6 +6,8 @@ reported at once, with the key's path and the name that was probably meant.
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -117,7 +119,7 @@ class ProfileTable(Strict):
     target: str = "x86-cpu"
     runtime: Literal["onnxruntime"] = "onnxruntime"
     threads: Count = 1
-    batch: Count = 1
+    batch: Annotated[int, Field(ge=1, le=65536)] = 1
     processes: Annotated[int, Field(ge=2, le=1000)] = 10
     seconds: Annotated[float, Field(gt=0, le=120)] = 3.0
 
@@ -155,7 +157,7 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: this is a folder, expected a recipe, a TOML file") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: this is no text, expected a recipe, a TOML file") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
     _resolve_paths(values, path.parent)
     changes: dict[str, Any] = {}
@@ -180,6 +182,11 @@ def with_threads(recipe: Recipe) -> Recipe:
 
 
 def _assign(changes: dict[str, Any], assignment: str) -> None:
+    if not assignment.isascii():
+        try:
+            assignment.encode()
+        except UnicodeEncodeError as error:
+            raise RecipeError(f"--set {assignment!a}: this is no UTF-8 text") from error
     key, equals, text = assignment.partition("=")
     table, dot, name = key.strip().partition(".")
     if not (equals and dot and table and name and "." not in name):
@@ -190,7 +197,7 @@ def _assign(changes: dict[str, Any], assignment: str) -> None:
 def _value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         parsed = {}
     # A shell eats quotes: what is no TOML value, or more than one, is a string.
     return parsed["value"] if parsed.keys() == {"value"} else text.strip()
@@ -209,7 +216,10 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
             continue
         try:
             text.encode()
-            keys[key] = str((folder / Path(text).expanduser()).resolve())
+            if "\0" in text:
+                raise ValueError("a zero byte")
+            # Not resolved: a link says by its name what its file is.
+            keys[key] = os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100
         except (ValueError, RuntimeError) as error:
             raise RecipeError(f"{table}.{key} = {text!a}: this cannot be the name of a file ({error})") from error
 
@@ -224,9 +234,11 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     lines = []
     for table in dict.fromkeys([*before, *after]):
         old, new = before.get(table, {}), after.get(table, {})
-        for key in dict.fromkeys([*old, *new]):
-            if old.get(key) != new.get(key):
-                lines.append(f"{table}.{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}")
+        # A key that stands on one side alone was made idle by a file, which is told by itself.
+        for key in [key for key in old if key in new]:
+            # As text: 1 unit and 1.0 of the units are equal numbers.
+            if json.dumps(old[key]) != json.dumps(new[key]):
+                lines.append(f"{table}.{key}: {_shown(old[key])} -> {_shown(new[key])}")
     return lines
 
 

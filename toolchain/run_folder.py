@@ -40,11 +40,17 @@ class RunFolder:
     """An output folder that this process alone works in; :func:`opened` gives it."""
 
     path: Path
+    described: Mapping[str, Any]
 
     def finished(self, stage: str, key: str) -> bool:
         """Whether ``stage`` was finished under ``key`` and all that it left is still as it left it."""
         record = self._record(stage)
-        return record is not None and record.get("key") == key and record.get("outputs") == self._hashes(record)
+        if record is None or record.get("key") != key or record.get("outputs") != self._hashes(record):
+            return False
+        # A kill right after the record was written leaves these behind.
+        shutil.rmtree(self.path / STATE / "work" / f"{stage}-{key[:16]}", ignore_errors=True)
+        self._intent(stage).unlink(missing_ok=True)
+        return True
 
     def seconds(self, stage: str) -> float:
         """How long a finished stage took when it was made."""
@@ -72,13 +78,17 @@ class RunFolder:
             shutil.rmtree(making, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
 
-    def forget_other(self, keys: Mapping[str, str], outputs: Mapping[str, Sequence[str]]) -> None:
-        """Remove what stages left under other keys than ``keys``: it belongs to another recipe."""
+    def take_over(self, keys: Mapping[str, str], outputs: Mapping[str, Sequence[str]]) -> None:
+        """Make the folder this run's: what stages left under other keys than ``keys`` belongs to another recipe and goes.
+
+        To be called when the first stage that differs has been made, so that a run which fails before leaves the other.
+        """
         for stage, key in keys.items():
             record = self._record(stage)
             if record is not None and record.get("key") != key:
                 self._discard(stage, outputs[stage])
                 self._intent(stage).unlink()
+        write_json(self.path / STATE / "run.json", self.described)
         current = {f"{stage}-{key[:16]}" for stage, key in keys.items()}
         for folder in (self.path / STATE / "work").glob("*"):
             if folder.name not in current:
@@ -165,29 +175,31 @@ def opened(
         # As JSON, where tuples are lists.
         after = json.loads(json.dumps(described))
         finished = any((path / STATE / "stages").glob("*.json"))
-        if before is not None and before != after and finished:
+        # As text: 1 unit and 1.0 of the units are equal numbers and other recipes.
+        if finished and json.dumps(before, sort_keys=True) != json.dumps(after, sort_keys=True):
             _refuse_other(path, before, after, replace=replace)
-        write_json(path / STATE / "run.json", described)
-        yield RunFolder(path)
+        yield RunFolder(path, described)
 
 
-def _refuse_other(path: Path, before: dict[str, Any], after: dict[str, Any], *, replace: bool) -> None:
-    if before.get("schema") != SCHEMA:
+def _refuse_other(path: Path, before: dict[str, Any] | None, after: dict[str, Any], *, replace: bool) -> None:
+    if replace:
+        return
+    if before is None or before.get("schema") != SCHEMA:
         raise RunError(
-            f"{path}: a run of another version of thinwave (schema {before.get('schema')}); name another --out"
+            f"{path}: holds a run of which it cannot be read by what recipe ({STATE}/run.json is damaged, or of another "
+            "version of thinwave); name another folder with --out, or reuse what still fits with --replace"
         )
-    lines = differences(before["settings"], after["settings"])
-    lines += [
+    lines = [
         f"{name}: {_file_change(before['inputs'].get(name), after['inputs'].get(name))}"
         for name in sorted({*before["inputs"], *after["inputs"]})
         if before["inputs"].get(name) != after["inputs"].get(name)
     ]
-    if not replace:
-        shown = "\n".join(f"  {line}" for line in lines)
-        raise RunError(
-            f"{path}: holds the run of another recipe, which differs in\n{shown}\n"
-            "name another folder with --out, or reuse what still fits with --replace"
-        )
+    lines += differences(before["settings"], after["settings"])
+    shown = "\n".join(f"  {line}" for line in lines)
+    raise RunError(
+        f"{path}: holds the run of another recipe, which differs in\n{shown}\n"
+        "name another folder with --out, or reuse what still fits with --replace"
+    )
 
 
 def _file_change(before: str | None, after: str | None) -> str:

@@ -217,6 +217,7 @@ class _State:
         """Take up what :meth:`save` wrote; a file that is damaged (the power went) counts as none."""
         if not path.is_file():
             return
+        fresh = copy.deepcopy(self.model.state_dict())
         try:
             values: dict[str, Any] = torch.load(path, weights_only=True)
             weights, optimiser = values.pop("model"), values.pop("optimiser")
@@ -225,6 +226,7 @@ class _State:
         except OSError:
             raise
         except Exception:  # torch raises whatever its unpickler met
+            self.model.load_state_dict(fresh)
             log.warning("%s is damaged: training starts afresh", path)
             return
         vars(self).update(values)

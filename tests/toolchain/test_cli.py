@@ -174,7 +174,9 @@ def test_a_target_or_a_thread_count_that_is_not_this_machines(refused, tmp_path,
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("plan.keep=10", "keep = 10 asks for 10 units of 9"),
+        (f"run.seed={'9' * 5000}", "run.seed"),
+        (b"data.preset=\xff", "no UTF-8 text"),
+        ("plan.keep=10", "plan.keep = 10 asks for 10 units of 9"),
         ("plan.blocks=5", "plan.blocks = 5: each block keeps a unit at least, and plan.keep = 0.25 keeps 2 of 9"),
         ("profile.threads=9999", "9999 threads"),
         ("data.file=/", "data.file = /: this is no file"),

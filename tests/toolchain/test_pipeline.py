@@ -387,3 +387,20 @@ def test_the_report_says_what_the_results_say(finished):
     assert f"{results['speedup']['ratio']:.2f}x faster" in text
     assert "1 MAC" not in text
     assert all(f"{index} (stages." in text for index in results["plan"]["kept"])
+
+
+def test_a_replacement_that_fails_leaves_the_run_that_was_there(finished, recipe, refused, thinwave, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (tmp_path / "junk.h5").write_text("no frames")
+    refused("run", recipe, "--out", folder, "--replace", "--set", f"data.file={tmp_path / 'junk.h5'}")
+    again = thinwave("run", recipe, "--out", folder)
+    assert again.stdout.count("finished before,") == 7, again.stderr
+
+
+def test_a_pruned_model_is_refused_at_once(finished, recipe, refused, tmp_path):
+    said = refused(
+        "run", recipe, "--out", tmp_path / "run", "--set", f"model.weights={finished[0] / 'pruned.safetensors'}"
+    )
+    assert "pruned already" in said
+    assert not (tmp_path / "run").exists()

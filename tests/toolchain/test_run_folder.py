@@ -73,6 +73,7 @@ def test_the_same_run_opens_again_and_another_is_refused_with_the_differences(tm
     path = tmp_path / "run"
     for _ in range(2):
         with opened(path, SETTINGS, {"data.file": "f00"}, replace=False) as folder:
+            folder.take_over({"train": KEY}, {"train": ["model", "notes"]})
             make(folder)
     other = {"plan": {"keep": 0.5, "blocks": "auto"}}
     with pytest.raises(RunError) as caught, opened(path, other, {"data.file": "bad"}, replace=False):
@@ -92,7 +93,7 @@ def test_replacing_removes_what_no_longer_fits_and_keeps_the_rest(tmp_path):
         make(folder)
         folder.work("train", key_of(old=1))
     with opened(tmp_path / "run", {"plan": {"keep": 0.5}}, {}, replace=True) as folder:
-        folder.forget_other({"data": key_of(d=1), "train": key_of(a=2)}, outputs)
+        folder.take_over({"data": key_of(d=1), "train": key_of(a=2)}, outputs)
         assert folder.finished("data", key_of(d=1))
         assert not (folder.path / "model").exists()
         assert not (folder.path / "notes").exists()
@@ -203,7 +204,7 @@ def test_a_kill_while_another_recipes_outputs_are_removed_leaves_nothing_in_the_
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", killed_at("model", Path.unlink))
         with pytest.raises(KeyboardInterrupt):
-            folder.forget_other({"train": key_of(a=2)}, {"train": ["model", "notes"]})
+            folder.take_over({"train": key_of(a=2)}, {"train": ["model", "notes"]})
     make(folder, key=key_of(a=2), text="new")
     assert (folder.path / "model").read_text() == "new"
 
@@ -223,3 +224,24 @@ def test_a_record_that_cannot_be_read_counts_as_none_and_blocks_nothing(folder):
     assert not folder.finished("train", KEY)
     make(folder, text="again")
     assert folder.finished("train", KEY)
+
+
+def test_a_unit_and_all_of_the_units_are_other_recipes(tmp_path):
+    with opened(tmp_path / "run", {"plan": {"keep": 1}}, {}, replace=False) as folder:
+        folder.take_over({"train": KEY}, {})
+        make(folder)
+    with (
+        pytest.raises(RunError, match=r"plan\.keep: 1 -> 1\.0"),
+        opened(tmp_path / "run", {"plan": {"keep": 1.0}}, {}, replace=False),
+    ):
+        pass
+
+
+def test_a_finished_run_without_its_recipe_is_not_overwritten(tmp_path):
+    with opened(tmp_path / "run", SETTINGS, {}, replace=False) as folder:
+        make(folder)
+    (tmp_path / "run" / ".thinwave" / "run.json").write_text("")
+    with pytest.raises(RunError, match="damaged"), opened(tmp_path / "run", SETTINGS, {}, replace=False):
+        pass
+    with opened(tmp_path / "run", SETTINGS, {}, replace=True) as folder:
+        assert folder.finished("train", KEY)

@@ -136,7 +136,8 @@ def _read_card(path: Path, text: str) -> ModelCard:
             raise ModelError(f"{path}: its schema is {schema}, this version reads {SCHEMA}; a newer thinwave wrote it")
         values["classes"], values["dropped"] = tuple(values["classes"]), tuple(values["dropped"])
         card = ModelCard(**values)
-        sound = isinstance(card.architecture, str) and isinstance(card.length, int) and 1 <= card.length <= 1 << 20
+        sound = isinstance(card.architecture, str) and type(card.length) is int and 1 <= card.length <= 1 << 20
+        sound = sound and bool(card.classes)
         if card.scaling != UNIT_RMS:
             raise ModelError(f'{path}: its input scaling is "{card.scaling}", this version knows "{UNIT_RMS}" alone')
         if not sound or not all(isinstance(name, str) for name in (*card.classes, *card.dropped)):

@@ -11,7 +11,7 @@ from deploy.host import usable_cores
 from deploy.targets import check_is_here, load_target
 from toolchain.errors import ModelError, PlanError, RecipeError
 from toolchain.models import ModelCard, create_model, load_card, load_model
-from toolchain.models.residual import ResidualUnit
+from toolchain.models.residual import ResidualUnit, ShortcutUnit
 from toolchain.pruning import units_to_keep
 from toolchain.recipe import Recipe
 from toolchain.stages.train import DEFAULT_ARCHITECTURE
@@ -59,8 +59,14 @@ def _model(recipe: Recipe, card: ModelCard | None) -> nn.Module:
 
 
 def _check_plan(recipe: Recipe, model: nn.Module) -> None:
+    if any(isinstance(module, ShortcutUnit) for module in model.modules()):
+        raise PlanError(f"{recipe.model.weights}: this model was pruned already; plan from the original model")
     units = sum(isinstance(module, ResidualUnit) for module in model.modules())
-    keep, blocks = units_to_keep(recipe.plan.keep, units), recipe.plan.blocks
+    try:
+        keep = units_to_keep(recipe.plan.keep, units)
+    except PlanError as error:
+        raise PlanError(f"plan.{error}") from error
+    blocks = recipe.plan.blocks
     if isinstance(blocks, int) and keep < blocks:
         raise PlanError(
             f"plan.blocks = {blocks}: each block keeps a unit at least, and plan.keep = {recipe.plan.keep} keeps {keep} of "

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from deploy.bundle import open_bundle
 from deploy.latency import measure
 from deploy.progress import Progress
+from deploy.targets import load_target
 from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import MODELS, Run
 
@@ -18,6 +19,7 @@ DIFFERENT_FRAMES = 256
 def make(run: Run, out: StageOutput, progress: Progress) -> str:
     """The records of :func:`deploy.latency.measure`, and every sample behind them."""
     table = run.recipe.profile
+    target = load_target(table.target).name
     (out.path / "latency").mkdir()
     measured = measure(
         {name: open_bundle(run.path / "bundles" / name).path_of("fp32") for name in MODELS},
@@ -25,7 +27,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         runtime=table.runtime,
         threads=table.threads,
         batch=table.batch,
-        target=table.target,
+        target=target,
         processes=table.processes,
         seconds=table.seconds,
         samples_path=out.path / "latency" / "samples.npz",
@@ -36,7 +38,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     assert speedup is not None  # two models have a ratio
     records = {name: model.record.to_json() for name, model in measured.models.items()}
     write_json(out.path / "latency" / "latency.json", {"models": records, "speedup": speedup.to_json()})
-    return f"pruned is {speedup.ratio:.2f} times faster ({speedup.low:.2f} to {speedup.high:.2f}) on {table.target}"
+    return f"pruned is {speedup.ratio:.2f} times faster ({speedup.low:.2f} to {speedup.high:.2f}) on {target}"
 
 
 def _frames(run: Run, batch: int) -> NDArray[np.float32]:
