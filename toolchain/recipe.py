@@ -186,7 +186,7 @@ def _assign(changes: dict[str, Any], assignment: str) -> None:
         try:
             assignment.encode()
         except UnicodeEncodeError as error:
-            raise RecipeError(f"--set {assignment!a}: this is no UTF-8 text") from error
+            raise RecipeError(f"{assignment!a}: this is no UTF-8 text") from error
     key, equals, text = assignment.partition("=")
     table, dot, name = key.strip().partition(".")
     if not (equals and dot and table and name and "." not in name):

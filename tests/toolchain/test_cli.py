@@ -208,7 +208,7 @@ def test_a_folder_in_which_nothing_was_finished_takes_another_recipe(refused, th
 def test_an_empty_name_is_not_taken_for_no_name(refused, tmp_path):
     assert "data.file" in refused("quickstart", "--data", "", "--out", tmp_path / "run")
     assert "2016: there is no such file" in refused("quickstart", "--data", "2016", "--out", tmp_path / "run")
-    assert "cannot be the name of a file" in refused("quickstart", "--data", b"\xff.pkl", "--out", tmp_path / "run")
+    assert "this is no UTF-8 text" in refused("quickstart", "--data", b"\xff.pkl", "--out", tmp_path / "run")
 
 
 def test_a_name_that_is_too_long_is_said(refused, small, tmp_path):

@@ -352,19 +352,17 @@ def test_a_file_that_computes_something_else_fails_the_run(finished, recipe, tmp
     )
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        "run",
-        recipe,
-        "--out",
-        folder,
-        "--replace",
-        "--set",
-        "export.parity_frames=41",
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    # As if it had been interrupted before the export.
+    for stage, outputs in {
+        "export": ["bundles"],
+        "profile": ["latency"],
+        "report": ["figures", "report.md", "results.json"],
+    }.items():
+        (folder / ".thinwave" / "stages" / f"{stage}.json").unlink()
+        for name in outputs:
+            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    command = [sys.executable, "-c", program, "run", str(recipe), "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "does not compute what the model does" in done.stderr
     assert not (folder / "bundles").exists()
