@@ -48,7 +48,7 @@ class RunFolder:
         if record is None or record.get("key") != key or record.get("outputs") != self._hashes(record):
             return False
         # A kill right after the record was written leaves these behind.
-        shutil.rmtree(self.path / STATE / "work" / f"{stage}-{key[:16]}", ignore_errors=True)
+        shutil.rmtree(self._work_path(stage, key), ignore_errors=True)
         self._intent(stage).unlink(missing_ok=True)
         return True
 
@@ -59,7 +59,7 @@ class RunFolder:
 
     def work(self, stage: str, key: str) -> Path:
         """The folder in which ``stage`` works; what an interrupted process left there under the same key is still there."""
-        folder = self.path / STATE / "work" / f"{stage}-{key[:16]}"
+        folder = self._work_path(stage, key)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -89,10 +89,13 @@ class RunFolder:
                 self._discard(stage, outputs[stage])
                 self._intent(stage).unlink()
         write_json(self.path / STATE / "run.json", self.described)
-        current = {f"{stage}-{key[:16]}" for stage, key in keys.items()}
+        current = {self._work_path(stage, key) for stage, key in keys.items()}
         for folder in (self.path / STATE / "work").glob("*"):
-            if folder.name not in current:
+            if folder not in current:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _work_path(self, stage: str, key: str) -> Path:
+        return self.path / STATE / "work" / f"{stage}-{key[:16]}"
 
     def _record_file(self, stage: str) -> Path:
         return self.path / STATE / "stages" / f"{stage}.json"
