@@ -5,7 +5,8 @@ DeployError
 ├── TargetError           a target profile that cannot be read, or is not this machine
 ├── RuntimeNotFoundError  a runtime that is not installed here
 ├── RuntimeRefusedError   a runtime that refused a model or an input
-└── MeasurementError      a measurement that could not be made
+├── MeasurementError      a measurement that could not be made
+└── DatasetError          a file of frames that is missing, damaged, of another format, or unfit for the job
 
 Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
 ends with exit code 2; a traceback is for our mistakes only.
@@ -36,3 +37,7 @@ class RuntimeRefusedError(DeployError):
 
 class MeasurementError(DeployError):
     """A measurement that could not be made."""
+
+
+class DatasetError(DeployError):
+    """A file of frames that is missing, damaged, of another format, or unfit for the job."""

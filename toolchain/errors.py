@@ -2,18 +2,32 @@
 
 ToolchainError
 ├── RecipeError      a recipe or a --set that cannot be meant
-├── DatasetError     a file of frames that is missing, damaged, of another format, or unfit for the job
 ├── ModelError       a model file or an architecture that does not fit
 ├── PlanError        a pruning that cannot be made as asked
 ├── TrainingError    a training that went wrong (the loss became NaN)
 ├── ExportError      an ONNX file that does not compute what the model computes
 └── RunError         an output folder that cannot be used
 
+:class:`deploy.errors.DatasetError`, a file of frames that cannot be used, is the device's and is named here too.
+
 Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
 ends with exit code 2; a traceback is for our mistakes only.
 """
 
 from __future__ import annotations
+
+from deploy.errors import DatasetError
+
+__all__ = [
+    "DatasetError",
+    "ExportError",
+    "ModelError",
+    "PlanError",
+    "RecipeError",
+    "RunError",
+    "ToolchainError",
+    "TrainingError",
+]
 
 
 class ToolchainError(Exception):
@@ -22,10 +36,6 @@ class ToolchainError(Exception):
 
 class RecipeError(ToolchainError):
     """A recipe, or a ``--set``, that cannot be meant."""
-
-
-class DatasetError(ToolchainError):
-    """A file of frames that is missing, damaged, of another format, or unfit for the job."""
 
 
 class ModelError(ToolchainError):

@@ -1,9 +1,11 @@
 """Files in, frames out: reading sets of frames safely, checking them, splitting them."""
 
-from toolchain.data.dataset import Dataset, check_frames, from_memory, select_snr, with_class_order
+from deploy.frames.dataset import Dataset, from_memory
+from toolchain.data.checking import check_frames
 from toolchain.data.native import open_h5, verify_h5, write_h5
 from toolchain.data.open_dataset import open_dataset
 from toolchain.data.rml2016 import open_rml2016
+from toolchain.data.selecting import select_classes, select_snr, with_class_order
 from toolchain.data.splits import Split, stratified_sample, stratified_split
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "open_dataset",
     "open_h5",
     "open_rml2016",
+    "select_classes",
     "select_snr",
     "stratified_sample",
     "stratified_split",

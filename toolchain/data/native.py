@@ -22,8 +22,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.frames.dataset import Dataset, from_memory
 from deploy.progress import Progress, silent
-from toolchain.data.dataset import Dataset
 from toolchain.errors import DatasetError
 
 FORMAT = "thinwave-frames"
@@ -65,7 +65,7 @@ def write_h5(
         snr_db=snr_db,
         length=iq.shape[2],
         sample_rate_hz=sample_rate_hz,
-        read=partial(np.take, iq, axis=0),
+        read=from_memory(iq),
     )
     if len(dataset) != len(iq):
         raise DatasetError(f"{path.name}: {len(iq)} frames and {len(dataset)} labels; expected one label a frame")
@@ -230,9 +230,10 @@ def _sample_rate_hz(file: h5py.File, path: Path) -> float | None:
     return rate_hz
 
 
-def _read_frames(path: Path, shape: tuple[int, int, int], indices: NDArray[np.int64]) -> NDArray[np.float32]:
+def _read_frames(
+    path: Path, shape: tuple[int, int, int], indices: NDArray[np.int64], gathered: NDArray[np.float32]
+) -> None:
     """Gather frames in any order: sorted, then each run of neighbours in one reading, at most a block at a time."""
-    gathered = np.empty((indices.size, *shape[1:]), dtype=np.float32)
     order = np.argsort(indices, kind="stable")
     ascending = indices[order]
     with _opened(path) as file:
@@ -254,7 +255,6 @@ def _read_frames(path: Path, shape: tuple[int, int, int], indices: NDArray[np.in
             run = stored[first : int(ascending[stop - 1]) + 1]
             gathered[order[start:stop]] = run[ascending[start:stop] - first]
             start = stop
-    return gathered
 
 
 def _header_digest(dataset: Dataset) -> hashlib._Hash:

@@ -6,8 +6,8 @@ import re
 import stat
 from pathlib import Path
 
+from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
-from toolchain.data.dataset import Dataset
 from toolchain.data.native import open_h5
 from toolchain.data.rml2016 import open_rml2016
 from toolchain.errors import DatasetError

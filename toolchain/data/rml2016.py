@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.frames.dataset import Dataset, from_memory
 from deploy.progress import Progress, silent
-from toolchain.data.dataset import Dataset, from_memory
 from toolchain.data.pickle_arrays import PickledArray, PickledDict, describe, load_array, read_pickle
 from toolchain.data.pickle_scan import Literal, PickleFile
 from toolchain.errors import DatasetError

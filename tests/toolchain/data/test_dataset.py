@@ -168,17 +168,17 @@ def test_good_set_passes_the_check_and_tells_progress():
 def test_check_reads_large_sets_in_blocks(monkeypatch):
     sizes = []
 
-    def read(indices):
+    def read(indices, out):
         sizes.append(indices.size)
-        return np.zeros((indices.size, 2, 8), "f4")
+        out[...] = 0
 
-    monkeypatch.setattr("toolchain.data.dataset.CHECK_BLOCK_SAMPLES", 40)
+    monkeypatch.setattr("toolchain.data.checking.CHECK_BLOCK_SAMPLES", 40)
     check_frames(make(read=read))
     assert sizes == [5, 5, 2]
 
 
 def test_values_that_are_not_finite_are_counted_and_placed(monkeypatch):
-    monkeypatch.setattr("toolchain.data.dataset.CHECK_BLOCK_SAMPLES", 40)
+    monkeypatch.setattr("toolchain.data.checking.CHECK_BLOCK_SAMPLES", 40)
     iq = np.zeros((12, 2, 8), "f4")
     iq[7, 1, 2] = np.nan
     iq[11, 0, 0] = -np.inf

@@ -1,0 +1,1 @@
+"""Frames of IQ samples, read from files that are not trusted."""
