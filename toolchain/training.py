@@ -3,7 +3,8 @@
 AdamW with a one-cycle learning rate, its length in steps: a file may be small or large. After every epoch (one pass over
 the training frames) the validation split is scored, the best weights are kept, and all of the state is written down,
 so a run that was killed goes on from its last finished epoch and ends in the same bits. The order of the frames comes
-from the seed and the epoch's number alone.
+from the seed and the epoch's number alone. Frames are read while the model computes (:mod:`toolchain.data.batches`), so
+a set may be larger than memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import io
 import logging
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.progress import Progress, silent
+from toolchain.data.batches import BatchReader, Part, in_order
 from toolchain.errors import TrainingError
 from toolchain.models.modes import evaluating
 
@@ -54,14 +58,6 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Frames float32 (n, 2, length) and their labels int64 (n,)."""
-
-    iq: NDArray[np.float32]
-    label: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class History:
     """What training leaves to tell: a row an epoch, and the epoch whose weights were kept.
 
@@ -75,8 +71,8 @@ class History:
 
 def fit(
     model: nn.Module,
-    train: Frames,
-    validation: Frames,
+    train: Part,
+    validation: Part,
     settings: FitSettings,
     *,
     seed: int,
@@ -91,44 +87,43 @@ def fit(
 
     Raises TrainingError when the loss is no longer a number, or a batch is larger than the training split.
     """
-    if settings.batch > len(train.label):
+    if settings.batch > len(train):
         raise TrainingError(
-            f"a batch of {settings.batch} frames is more than the {len(train.label)} training frames; lower it"
+            f"a batch of {settings.batch} frames is more than the {len(train)} training frames; lower it"
         )
     model = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = _State(optimiser, model)
     state.load(checkpoint)
     earlier_s, started = state.seconds, time.monotonic()
-    iq, label = torch.from_numpy(train.iq), torch.from_numpy(train.label)
     if settings.distillation == 0:
         teacher = None
 
-    steps_per_epoch = len(label) // settings.batch
-    while state.step < settings.steps:
-        epoch = len(state.epochs)
-        rng = np.random.default_rng([seed, epoch])
-        order = torch.from_numpy(rng.permutation(len(label)))
-        phases = torch.from_numpy(rng.uniform(0, 2 * np.pi, len(label)).astype(np.float32))
-        losses: list[float] = []
-        model.train()
-        for batch in range(min(steps_per_epoch, settings.steps - state.step)):
-            chosen = order[batch * settings.batch : (batch + 1) * settings.batch]
-            for group in optimiser.param_groups:
-                group["lr"] = one_cycle(state.step, settings.steps) * settings.learning_rate
-            frames = rotated(iq[chosen], phases[chosen]) if settings.rotate else iq[chosen]
-            optimiser.zero_grad()
-            loss = _loss(model(frames), label[chosen], None if teacher is None else _answers(teacher, frames), settings)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(f"the loss became {losses[-1]} at step {state.step}; lower the learning rate")
-            state.step += 1
-            progress(state.step, settings.steps, f"loss {losses[-1]:.3f}{state.score_note()}")
-        state.finish_epoch(float(np.mean(losses)), accuracy_of(model, validation))
-        state.seconds = earlier_s + time.monotonic() - started
-        state.save(checkpoint)
+    steps_per_epoch = len(train) // settings.batch
+    with BatchReader(train, settings.batch, shuffled=True) as reader:
+        while state.step < settings.steps:
+            rng = np.random.default_rng([seed, len(state.epochs)])
+            order = reader.shuffled_order(rng)
+            phases = rng.uniform(0, 2 * np.pi, len(train)).astype(np.float32)
+            losses: list[float] = []
+            model.train()
+            with closing(reader.epoch(order)) as batches:
+                for batch in islice(batches, min(steps_per_epoch, settings.steps - state.step)):
+                    for group in optimiser.param_groups:
+                        group["lr"] = one_cycle(state.step, settings.steps) * settings.learning_rate
+                    frames, label = torch.from_numpy(batch.iq), torch.from_numpy(batch.label)
+                    if settings.rotate:
+                        frames = rotated(frames, torch.from_numpy(phases[batch.position]))
+                    losses.append(_step(model, optimiser, frames, label, teacher, settings))
+                    if not math.isfinite(losses[-1]):
+                        raise TrainingError(
+                            f"the loss became {losses[-1]} at step {state.step}; lower the learning rate"
+                        )
+                    state.step += 1
+                    progress(state.step, settings.steps, f"loss {losses[-1]:.3f}{state.score_note()}")
+            state.finish_epoch(float(np.mean(losses)), accuracy_of(model, validation))
+            state.seconds = earlier_s + time.monotonic() - started
+            state.save(checkpoint)
     model.load_state_dict(state.best)
     return model.eval(), History(tuple(state.epochs), state.best_epoch, earlier_s)
 
@@ -152,19 +147,42 @@ def rotated(iq: Tensor, phases: Tensor) -> Tensor:
     return torch.view_as_real(turned).movedim(2, 1).contiguous()
 
 
-def logits_of(model: nn.Module, iq: NDArray[np.float32], progress: Progress = silent) -> Tensor:
+def logits_of(model: nn.Module, iq: NDArray[np.float32]) -> Tensor:
     """The model's logits (n, classes) on frames (n, 2, length), in evaluation mode."""
-    parts = []
     with evaluating(model):
-        for at in range(0, len(iq), EVALUATION_BATCH):
-            parts.append(model(torch.from_numpy(iq[at : at + EVALUATION_BATCH])))
-            progress(min(at + EVALUATION_BATCH, len(iq)), len(iq), "frames")
-    return torch.cat(parts)
+        starts = range(0, len(iq), EVALUATION_BATCH)
+        return torch.cat([model(torch.from_numpy(iq[at : at + EVALUATION_BATCH])) for at in starts])
 
 
-def accuracy_of(model: nn.Module, split: Frames, progress: Progress = silent) -> float:
+def predictions_of(model: nn.Module, part: Part, progress: Progress = silent) -> NDArray[np.int64]:
+    """The class that ``model`` gives each frame of ``part``, int64 (n,)."""
+    predicted = np.empty(len(part), dtype=np.int64)
+    with evaluating(model):
+        for batch in in_order(part, EVALUATION_BATCH):
+            predicted[batch.position] = model(torch.from_numpy(batch.iq)).argmax(dim=1).numpy()
+            progress(int(batch.position[-1]) + 1, len(part), "frames")
+    return predicted
+
+
+def accuracy_of(model: nn.Module, part: Part, progress: Progress = silent) -> float:
     """The fraction of the frames that ``model`` names rightly."""
-    return float((logits_of(model, split.iq, progress).argmax(dim=1).numpy() == split.label).mean())
+    return float((predictions_of(model, part, progress) == part.labels).mean())
+
+
+def _step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    frames: Tensor,
+    label: Tensor,
+    teacher: nn.Module | None,
+    settings: FitSettings,
+) -> float:
+    """Take one step down the loss of a batch, and return that loss."""
+    optimiser.zero_grad()
+    loss = _loss(model(frames), label, None if teacher is None else _answers(teacher, frames), settings)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.item()
 
 
 def _loss(logits: Tensor, label: Tensor, answers: Tensor | None, settings: FitSettings) -> Tensor:

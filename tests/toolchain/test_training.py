@@ -1,13 +1,15 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from toolchain.data import Dataset, Part, from_memory
 from toolchain.errors import TrainingError
 from toolchain.models import create_model
-from toolchain.training import FitSettings, Frames, fit, logits_of, one_cycle, rotated
+from toolchain.training import FitSettings, fit, one_cycle, predictions_of, rotated
 
 SETTINGS = FitSettings(steps=7, batch=16, learning_rate=1e-2, weight_decay=0.01)
 
@@ -21,7 +23,11 @@ def frames_of():
         label = rng.integers(0, 3, count)
         phase = rng.uniform(0, 2 * np.pi, (count, 1)) + (label[:, None] - 1) * 0.7 * np.arange(32)
         iq = np.stack([np.cos(phase), np.sin(phase)], axis=1) + rng.normal(scale=0.3, size=(count, 2, 32))
-        return Frames(iq.astype(np.float32), label.astype(np.int64))
+        dataset = Dataset(
+            source="tones", format="test", classes=("low", "none", "high"), labels=label, snr_db=np.zeros(count),
+            length=32, sample_rate_hz=None, read=from_memory(iq.astype(np.float32)),
+        )  # fmt: skip
+        return Part(dataset, np.arange(count))
 
     return make
 
@@ -43,8 +49,7 @@ def test_training_learns_and_leaves_the_model_it_was_given(net, frames_of, tmp_p
     assert history.epochs[-1]["loss"] < 0.5 < history.epochs[0]["loss"]
     best = max(epoch["validation_accuracy"] for epoch in history.epochs)
     assert history.epochs[history.best_epoch]["validation_accuracy"] == best > 0.9
-    predicted = logits_of(fitted, frames_of(64, 2).iq).argmax(dim=1).numpy()
-    assert (predicted == frames_of(64, 2).label).mean() == best
+    assert (predictions_of(fitted, frames_of(64, 2)) == frames_of(64, 2).labels).mean() == best
     assert not fitted.training
 
 
@@ -125,7 +130,8 @@ def test_a_rotation_turns_the_constellation_and_nothing_else():
 
 def test_a_loss_that_is_no_number_ends_the_training(net, frames_of, tmp_path):
     data = frames_of(50, 1)
-    data.iq[:] = np.nan
+    lost = np.full((50, 2, 32), np.nan, dtype=np.float32)
+    data = replace(data, dataset=replace(data.dataset, read=from_memory(lost)))
     with pytest.raises(TrainingError, match="the loss became nan at step 0; lower the learning rate"):
         fit(net, data, frames_of(20, 2), SETTINGS, seed=0, checkpoint=tmp_path / "c")
 

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from deploy.frames.dataset import Dataset
+from deploy.frames.h5 import open_h5
 from deploy.progress import Progress, silent
-from toolchain.data.native import open_h5
 from toolchain.data.rml2016 import open_rml2016
 from toolchain.errors import DatasetError
 

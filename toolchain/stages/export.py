@@ -14,6 +14,7 @@ from deploy.host import package_version
 from deploy.progress import Progress
 from deploy.runtimes import open_runtime
 from toolchain.cost import cost
+from toolchain.data import in_order
 from toolchain.export import check_parity, export_onnx
 from toolchain.models import ModelCard, load_model
 from toolchain.run_folder import StageOutput, write_json
@@ -47,17 +48,17 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
 
 def evaluate_on_test_split(run: Run, file: Path) -> tuple[Accuracy, list[list[int]]]:
     """The accuracy of an ONNX file and its confusion matrix (rows: true). The one place that reads the test split."""
-    test, snr_db = run.split("test"), run.dataset.snr_db[run.indices["test"]]
+    test = run.split("test")
     with open_runtime("onnxruntime", file, threads=run.recipe.run.threads) as runtime:
-        logits = [runtime.run(test.iq[at : at + EVALUATION_BATCH]) for at in range(0, len(test.iq), EVALUATION_BATCH)]
+        logits = [runtime.run(batch.iq) for batch in in_order(test, EVALUATION_BATCH)]
     predicted = np.concatenate(logits).argmax(axis=1)
-    by_snr = accuracy_by_snr(test.label, predicted, snr_db)
+    by_snr = accuracy_by_snr(test.labels, predicted, test.snr_db)
     score = Accuracy(
-        overall=accuracy(test.label, predicted),
+        overall=accuracy(test.labels, predicted),
         by_snr=by_snr,
         sensitivity_db=sensitivity_db(by_snr, run.recipe.export.sensitivity_level),
     )
-    return score, confusion_matrix(test.label, predicted, len(run.dataset.classes)).tolist()
+    return score, confusion_matrix(test.labels, predicted, len(run.dataset.classes)).tolist()
 
 
 def _manifest(run: Run, model: nn.Module, card: ModelCard, file: Path, parity: Parity, score: Accuracy) -> Manifest:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.progress import Progress
-from toolchain.data import Dataset, open_dataset, select_snr, stratified_sample, with_class_order
+from toolchain.data import Dataset, Part, open_dataset, select_snr, stratified_sample, with_class_order
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
 from toolchain.recipe import Recipe
 from toolchain.run_folder import RunFolder
-from toolchain.training import Frames
 
 # The models of a run, in the order in which they are shown; each is in NAME.safetensors and bundles/NAME/.
 MODELS = ("original", "pruned")
@@ -72,10 +71,9 @@ class Run:
         with np.load(self.path / "data" / "split.npz") as file:
             return {name: file[name] for name in ("train", "validation", "test")}
 
-    def split(self, name: str) -> Frames:
-        """The frames and labels of a split."""
-        chosen = self.indices[name]
-        return Frames(self.dataset.frames(chosen), self.dataset.labels[chosen])
+    def split(self, name: str) -> Part:
+        """The frames of a split: train, validation or test."""
+        return Part(self.dataset, self.indices[name])
 
     def sample(self, name: str, count: int) -> NDArray[np.float32]:
         """``count`` frames of a split, or all where it has fewer, spread over class and SNR."""

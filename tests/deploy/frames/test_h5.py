@@ -51,8 +51,8 @@ def test_unknown_sample_rate_stays_unknown(path):
 
 def test_frames_come_in_any_order_from_any_place(path, monkeypatch):
     # Blocks of 5 frames and chunks of 3, so that runs, gaps and block ends all occur.
-    monkeypatch.setattr("toolchain.data.native.CHUNK_BYTES", 3 * 128)
-    monkeypatch.setattr("toolchain.data.native._BLOCK_BYTES", 5 * 128)
+    monkeypatch.setattr("toolchain.data.writing.CHUNK_BYTES", 3 * 128)
+    monkeypatch.setattr("deploy.frames.gathering.RUN_BYTES", 5 * 128)
     given = parts(count=100)
     write_h5(path, **given)
     with h5py.File(path) as file:
@@ -89,7 +89,7 @@ def test_opening_and_reading_a_few_frames_loads_no_more(path):
 
 
 def test_reading_many_frames_needs_one_block_more(path, monkeypatch):
-    monkeypatch.setattr("toolchain.data.native._BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("deploy.frames.gathering.RUN_BYTES", 2**20)
     write_h5(path, **parts(count=20_000, length=128))
     dataset = open_h5(path)
     asked = np.arange(20_000)
@@ -192,13 +192,13 @@ def group(file):
         (lambda file: file.attrs.__delitem__("format"), r"thinwave did not write, with iq, label, snr_db"),
         (set_attribute("version", 2), "version 2 of the format; this program reads 1"),
         (lambda file: file.__delitem__("label"), "has no dataset label"),
-        (group, "label is no dataset"),
+        (group, "has no dataset label"),
         (link_outside, "has no dataset iq"),
-        (external, "iq is no dataset of this file itself"),
-        (virtual, "iq is no dataset of this file itself"),
+        (external, "iq is not readable: its numbers lie in another file"),
+        (virtual, "iq is not readable: its numbers lie in another file"),
         # A header of a few hundred bytes that claims terabytes: no chunk of it was ever written.
-        (replace_dataset("iq", shape=(10**9, 2, 128), dtype="f4", chunks=(1, 2, 128)), "claims 1024000000000 bytes, 0 are"),
-        (replace_dataset("label", shape=(10**12,), dtype="i8", chunks=(1024,)), "claims 8000000000000 bytes, 0 are stored"),
+        (replace_dataset("iq", shape=(10**9, 2, 128), dtype="f4", chunks=(1, 2, 128)), "1000000000 chunks .* and 0 are stored"),
+        (replace_dataset("label", shape=(10**12,), dtype="i8", chunks=(1024,)), "976562500 chunks .* and 0 are stored"),
         (replace_dataset("snr_db", np.zeros(30, "f4"), chunks=(30,), compression="gzip"), "compressed"),
         (replace_dataset("snr_db", np.zeros(30, "f4"), chunks=(30,), shuffle=True), "compressed"),
         (replace_dataset("iq", np.zeros((30, 2, 16))), "iq is float64"),
@@ -208,16 +208,16 @@ def group(file):
         (replace_dataset("iq", np.zeros((31, 2, 16), "f4")), r"'iq': \(31, 2, 16\)"),
         (replace_dataset("label", np.full(30, 3)), "labels from 3 to 3; expected 0 to 2"),
         (replace_dataset("label", np.zeros(30, "f8")), "label is float64"),
-        (replace_dataset("label", shape=(), dtype="i8"), "label is int64"),
+        (replace_dataset("label", shape=(), dtype="i8"), "label is not readable: it is no array"),
         (replace_dataset("snr_db", np.full(30, np.nan, "f4")), "SNR of nan dB"),
         (lambda file: file.attrs.__delitem__("classes"), "no list of classes"),
         (set_attribute("classes", "BPSK"), "no list of classes"),
         (set_attribute("classes", ["a", "b", "c"]), "no list of classes"),  # of no fixed length
         (set_attribute("classes", np.array([b"a", b"a", b"b"])), "not all different"),
         (set_attribute("classes", np.array([b"a", b"b"])), "labels from 0 to 2; expected 0 to 1"),
-        (set_attribute("classes", np.array([b"a", b"b", b"\xff"])), "HDF5 cannot read it: .*utf-8"),
+        (set_attribute("classes", np.array([b"a", b"b", b"\xff"])), "no list of classes in UTF-8"),
         (set_attribute("sample_rate_hz", -5.0), "sample rate of -5"),
-        (set_attribute("sample_rate_hz", "fast"), "sample rate of None"),
+        (set_attribute("sample_rate_hz", np.bytes_("fast")), "sample rate of b'fast'"),
     ],
 )  # fmt: skip
 def test_header_that_disagrees_with_the_file_is_refused(change, message, path):
@@ -247,7 +247,7 @@ def test_changed_frame_is_found_by_its_hash(path):
 def test_file_cut_off_anywhere_is_one_error(path):
     write_h5(path, **parts())
     content = path.read_bytes()
-    for size in range(0, len(content), 97):
+    for size in [*range(0, len(content), 1500), len(content) - 1]:
         path.write_bytes(content[:size])
         with pytest.raises(DatasetError, match=r"^set\.h5: "):
             open_h5(path)
@@ -257,8 +257,8 @@ def test_file_that_goes_or_changes_while_in_use_is_one_error(path):
     write_h5(path, **parts())
     dataset = open_h5(path)
     write_h5(path, **parts(count=60))
-    with pytest.raises(DatasetError, match=r"iq is now \(60, 2, 16\) and was \(30, 2, 16\)"):
+    with pytest.raises(DatasetError, match=r"^set\.h5: the file was replaced while in use"):
         dataset.frames([0])
     path.unlink()
-    with pytest.raises(DatasetError, match=r"^set\.h5: HDF5 cannot read it"):
+    with pytest.raises(DatasetError, match=r"^set\.h5: cannot be read: No such file"):
         dataset.frames([0])

@@ -1,0 +1,186 @@
+"""HDF5 files that are not trusted: their structure told by a child process, their numbers read here as plain bytes.
+
+The HDF5 library crashes on some damaged files, hangs on others, and allocates what a header claims. So it never runs
+here: :mod:`deploy.frames.hdf5_child` looks into the file under limits of memory and time and says where the numbers
+lie; if it dies of it, the file is damaged. Reading the bytes past the library is also faster, needs no lock, and works
+in any thread or process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.errors import DatasetError
+from deploy.frames.hdf5_dataset import DEFLATE, SHUFFLE, WAY_OUT, Hdf5Dataset, grid_of
+from deploy.frames.same_file import SameFile, same_file
+
+# No stream of deflate is shorter than a thousandth of what it becomes.
+MOST_DEFLATED_RATIO = 1032
+# One chunk is in memory at a time, and a megabyte of deflate may become a gigabyte. HDF5 advises 1 MiB a chunk.
+MOST_CHUNK_BYTES = 256 << 20
+_PLAIN_TYPE = re.compile(r"[<>|][fiub][1248]|\|S\d{1,5}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hdf5File:
+    """What an HDF5 file has: its arrays by their path, ``group/name``, and the root's attributes.
+
+    ``attributes`` are numbers, text, or lists of them; text is given as the bytes that stand in the file.
+    ``unreadable`` says, for members that are no plain arrays of this file, why.
+    """
+
+    path: Path
+    datasets: Mapping[str, Hdf5Dataset]
+    attributes: Mapping[str, Any]
+    unreadable: Mapping[str, str]
+
+
+def open_hdf5(path: Path) -> Hdf5File:
+    """Look into an HDF5 file; no numbers are read.
+
+    Raises :class:`DatasetError` where the file is damaged, or claims what its size cannot justify.
+    """
+    file = same_file(path)
+    answer, numbers = _ask_child(file)
+    datasets, unreadable = {}, {}
+    try:
+        tables = _tables(answer, numbers)
+        for name, described in answer["datasets"].items():
+            # A name goes into messages and comes from the file.
+            shown = name if name.isprintable() else ascii(name)
+            try:
+                datasets[name] = _dataset(file, shown, described, tables.get(name))
+            except _UnreadableError as reason:
+                unreadable[name] = str(reason)
+        attributes = {name: _attribute(value) for name, value in answer["attributes"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DatasetError(f"{path.name}: HDF5 says of it what cannot be ({error}). {WAY_OUT}") from error
+    return Hdf5File(path=path, datasets=datasets, attributes=attributes, unreadable=unreadable)
+
+
+class _UnreadableError(Exception):
+    """Why a member is no array that is read here."""
+
+
+def _ask_child(file: SameFile) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    name = file.path.name
+    environment = {
+        **os.environ,
+        # The child finds the modules that this process found, wherever they came from.
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OPENBLAS_NUM_THREADS": "1",
+        "HDF5_USE_FILE_LOCKING": "FALSE",
+    }
+    command = [sys.executable, "-m", "deploy.frames.hdf5_child", str(file.path)]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    head, said = done.stdout[:8], done.stdout[8:]
+    end = int.from_bytes(head, "little")
+    if done.returncode != 0 or len(head) < 8 or len(said) < end:
+        why = f"signal {-done.returncode}" if done.returncode < 0 else _last_line(done.stderr)
+        raise DatasetError(f"{name}: the HDF5 library broke down on it ({why}). {WAY_OUT}")
+    answer = json.loads(said[:end])
+    if "error" in answer:
+        raise DatasetError(f"{name}: HDF5 cannot read it: {answer['error'][:300]}. {WAY_OUT}")
+    return answer, np.frombuffer(said[end:], dtype="<i8")
+
+
+def _last_line(said: bytes) -> str:
+    lines = said.decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _tables(answer: dict[str, Any], numbers: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Deal out the chunk tables, which come in the order of the datasets."""
+    tables, start = {}, 0
+    for name, described in answer["datasets"].items():
+        if "table" in described:
+            rows, columns = described["table"]
+            tables[name] = numbers[start : start + rows * columns].reshape(rows, columns)
+            start += rows * columns
+    return tables
+
+
+def _dataset(file: SameFile, name: str, described: dict[str, Any], table: NDArray[np.int64] | None) -> Hdf5Dataset:
+    """Hold what was said of a dataset against the file's size, before anything of a claimed size is allocated."""
+    if "unreadable" in described:
+        raise _UnreadableError(described["unreadable"])
+    shape = tuple(int(size) for size in described["shape"])
+    dtype = _dtype(described["descr"])
+    make = partial(Hdf5Dataset, file=file, name=name, shape=shape, dtype=dtype)
+    place, filters = f"{file.path.name}: {name}", tuple(described["filters"])
+    nothing = np.empty(0, dtype=np.int64)
+    if table is None:
+        compact = bytes.fromhex(described["compact"])
+        if len(compact) != math.prod(shape) * dtype.itemsize:
+            raise DatasetError(f"{place}: {shape} does not fit its {len(compact)} bytes. {WAY_OUT}")
+        return make(chunk=shape, filters=(), offset=nothing, size_bytes=nothing, skipped=nothing, compact=compact)
+    if set(filters) - {DEFLATE, SHUFFLE}:
+        raise _UnreadableError(
+            f"it is compressed with filters {filters}, of which deflate (1) and shuffle (2) are read; "
+            f"write it anew: h5repack -f GZIP=1"
+        )
+    chunk = tuple(int(size) for size in described["chunk"])
+    if 0 in shape:
+        return make(chunk=shape, filters=(), offset=nothing, size_bytes=nothing, skipped=nothing)
+    if len(chunk) != len(shape) or min(chunk) < 1:
+        raise DatasetError(f"{place}: chunks of {chunk} in an array of {shape}. {WAY_OUT}")
+    counts = grid_of(shape, chunk)
+    if len(table) != math.prod(counts):
+        raise DatasetError(
+            f"{place}: it claims {shape} {dtype}, {math.prod(counts)} chunks of {chunk}, and {len(table)} are "
+            f"stored: it is incomplete or damaged. {WAY_OUT}"
+        )
+    table = table[np.lexsort(table[:, len(shape) - 1 :: -1].T)]
+    expected = np.stack(np.unravel_index(np.arange(len(table)), counts), axis=1) * np.array(chunk)
+    offset, size_bytes, skipped = (np.ascontiguousarray(table[:, column]) for column in (-3, -2, -1))
+    if not np.array_equal(table[:, : len(shape)], expected):
+        raise DatasetError(f"{place}: its chunks do not fill it. {WAY_OUT}")
+    # Also each by itself, for a sum of int64 can go round. Chunks that share bytes would be a lie about their sum.
+    within = (offset >= 0) & (size_bytes > 0) & (size_bytes <= file.size_bytes) & (offset <= file.size_bytes)
+    if not within.all() or (offset + size_bytes).max() > file.size_bytes or size_bytes.sum() > file.size_bytes:
+        raise DatasetError(f"{place}: it lies past the file's {file.size_bytes} bytes. {WAY_OUT}")
+    chunk_bytes = math.prod(chunk) * dtype.itemsize
+    least = chunk_bytes // MOST_DEFLATED_RATIO if DEFLATE in filters else chunk_bytes
+    short = size_bytes < least if filters else size_bytes != chunk_bytes
+    if short.any():
+        number = int(np.flatnonzero(short)[0])
+        raise DatasetError(
+            f"{place}: {shape} {dtype} in chunks of {chunk_bytes} bytes, and chunk {number} has "
+            f"{size_bytes[number]}: it is incomplete or damaged. {WAY_OUT}"
+        )
+    made = make(chunk=chunk, filters=filters, offset=offset, size_bytes=size_bytes, skipped=skipped)
+    if chunk_bytes > MOST_CHUNK_BYTES and not made.in_place:
+        raise _UnreadableError(f"its chunks of {chunk} take {chunk_bytes >> 20} MiB each; write it with smaller ones")
+    return made
+
+
+def _dtype(descr: Any) -> np.dtype[Any]:
+    """The type of plain numbers, of text of a fixed length, or MATLAB's complex."""
+    if isinstance(descr, str) and _PLAIN_TYPE.fullmatch(descr):
+        # HDF5's truth values are bytes that may be anything; numpy's must be 0 or 1.
+        return np.dtype("|u1" if descr == "|b1" else descr)
+    match descr:
+        case [["real", ("<f4" | "<f8" | ">f4" | ">f8") as real], ["imag", imag]] if real == imag:
+            return np.dtype([("real", real), ("imag", real)])
+    raise _UnreadableError(f"it holds {str(descr)[:60]}, no plain numbers")
+
+
+def _attribute(value: dict[str, Any]) -> Any:
+    return _encoded(value["text"]) if "text" in value else value["value"]
+
+
+def _encoded(text: Any) -> Any:
+    return [_encoded(item) for item in text] if isinstance(text, list) else text.encode("latin1")

@@ -1,0 +1,179 @@
+"""The child process that looks into an HDF5 file; :mod:`deploy.frames.hdf5` starts it and says why.
+
+Run with the file's path as the one argument. It answers on stdout: eight bytes with the length of a JSON object, the
+object, and the chunk tables that the object announces, int64, one after the other. It reads no frames.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+# An honest set of frames has a handful of members; MATLAB adds two groups of its own.
+MOST_MEMBERS = 1000
+DEEPEST_GROUP = 3
+# HDF5's own limit for an attribute that is kept with the header.
+MOST_ATTRIBUTE_BYTES = 64 << 10
+MOST_ATTRIBUTES = 200
+# Compact datasets lie inside a header, which HDF5 holds to 64 KiB.
+MOST_COMPACT_BYTES = 64 << 10
+# Beside what Python and its libraries take: HDF5's caches, and the table of the chunks.
+MEMORY_BYTES = 256 << 20
+MEMORY_SHARE_OF_FILE = 1 / 64
+CPU_S = 10
+CPU_S_A_GIB = 3
+
+
+def main() -> None:
+    """Answer for the file named by the first argument."""
+    path = Path(sys.argv[1])
+    _limit(path.stat().st_size)
+    tables: list[NDArray[np.int64]] = []
+    try:
+        answer = _look_into(path, tables)
+    # What h5py raises for a damaged file depends on where the damage is.
+    except Exception as error:
+        answer, tables = {"error": str(error) or type(error).__name__}, []
+    text = json.dumps(answer).encode()
+    with os.fdopen(1, "wb", closefd=False) as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for table in tables:
+            out.write(np.ascontiguousarray(table, dtype="<i8").data)
+    # Not by way of HDF5's closing: with a damaged file that is where it crashes.
+    os._exit(0)
+
+
+def _limit(file_bytes: int) -> None:
+    """Hold this process to what the file's size justifies: memory, and processor time, which a slow disk does not use."""
+    mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    memory_bytes = mapped_bytes + MEMORY_BYTES + int(file_bytes * MEMORY_SHARE_OF_FILE)
+    cpu_s = CPU_S + CPU_S_A_GIB * (file_bytes >> 30)
+    for limit, value in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(limit)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, hard))
+
+
+def _look_into(path: Path, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
+    with h5py.File(path, "r") as file, path.open("rb") as raw:
+        datasets: dict[str, dict[str, Any]] = {}
+        for name, dataset in _datasets(file, "", 1):
+            if len(datasets) == MOST_MEMBERS:
+                raise ValueError(f"more than {MOST_MEMBERS} members")
+            try:
+                datasets[name] = _describe(dataset, raw.fileno(), file.userblock_size, tables)
+            except Exception as error:  # of this member alone, which may not be needed
+                datasets[name] = {"shape": [], "unreadable": f"HDF5 cannot read it: {str(error)[:200]}"}
+        return {"attributes": _attributes(file), "datasets": datasets}
+
+
+def _datasets(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str, h5py.Dataset]]:
+    for number, name in enumerate(group):
+        if number > MOST_MEMBERS:
+            raise ValueError(f"more than {MOST_MEMBERS} members")
+        # A link to another file would read what the user did not name; MATLAB's own groups begin with "#".
+        if name.startswith("#") or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        member = group[name]
+        if isinstance(member, h5py.Dataset):
+            yield prefix + name, member
+        elif isinstance(member, h5py.Group) and depth < DEEPEST_GROUP:
+            yield from _datasets(member, f"{prefix}{name}/", depth + 1)
+
+
+def _describe(dataset: h5py.Dataset, raw: int, userblock_bytes: int, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
+    """Say shape, type and place of ``dataset``; ``unreadable`` says why it can be no frames, labels or SNRs."""
+    described: dict[str, Any] = {"shape": list(dataset.shape or ()), "descr": None}
+    stored = dataset.id.get_type()
+    if dataset.shape is None or len(dataset.shape) == 0:
+        return {**described, "unreadable": "it is no array"}
+    if dataset.is_virtual or dataset.external:
+        return {**described, "unreadable": "its numbers lie in another file"}
+    kind = dataset.dtype
+    if kind.hasobject or (not isinstance(stored, h5py.h5t.TypeEnumID) and h5py.h5t.py_create(kind) != stored):
+        return {**described, "unreadable": f"it holds {str(kind)[:60]}, no plain numbers"}
+    described["descr"] = np.lib.format.dtype_to_descr(kind)
+    creation = dataset.id.get_create_plist()
+    described["filters"] = [int(creation.get_filter(number)[0]) for number in range(creation.get_nfilters())]
+    if creation.get_layout() == h5py.h5d.COMPACT:
+        if dataset.nbytes > MOST_COMPACT_BYTES:
+            raise ValueError(f"{dataset.name} is compact and claims {dataset.nbytes} bytes")
+        return {**described, "compact": np.asarray(dataset[()]).tobytes().hex()}
+    if creation.get_layout() == h5py.h5d.CONTIGUOUS:
+        table = _contiguous(dataset)
+        described["chunk"] = described["shape"]
+    else:
+        table = _chunks(dataset)
+        described["chunk"] = list(dataset.chunks)
+    # Whether addresses count from the file's start or from the end of a user's block differs between HDF5's versions.
+    if userblock_bytes and len(table) and dataset.size and not _is_at(dataset, table[0], raw):
+        table[:, -3] += userblock_bytes
+    tables.append(table)
+    return {**described, "table": list(table.shape)}
+
+
+def _contiguous(dataset: h5py.Dataset) -> NDArray[np.int64]:
+    offset, axes = dataset.id.get_offset(), len(dataset.shape)
+    if offset is None:
+        return np.empty((0, axes + 3), dtype=np.int64)
+    return np.array([[*[0] * axes, offset, dataset.id.get_storage_size(), 0]], dtype=np.int64)
+
+
+def _chunks(dataset: h5py.Dataset) -> NDArray[np.int64]:
+    """One row a chunk: where it stands in the array, its byte in the file, its size there, the filters it skips."""
+    rows: list[tuple[int, ...]] = []
+
+    def note(chunk: Any) -> None:
+        rows.append((*chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
+
+    if hasattr(dataset.id, "chunk_iter"):
+        dataset.id.chunk_iter(note)
+    else:  # h5py built on an HDF5 before 1.12.3
+        for number in range(dataset.id.get_num_chunks()):
+            note(dataset.id.get_chunk_info(number))
+    return np.array(rows, dtype=np.int64).reshape(len(rows), len(dataset.shape) + 3)
+
+
+def _is_at(dataset: h5py.Dataset, row: NDArray[np.int64], raw: int) -> bool:
+    offset, size = int(row[-3]), int(min(row[-2], 4096))
+    if dataset.chunks:
+        expected = dataset.id.read_direct_chunk(tuple(map(int, row[:-3])))[1][:size]
+    else:
+        items = max(1, size // dataset.dtype.itemsize)
+        last = min(items, dataset.shape[-1])
+        beginning = [*[0] * (len(dataset.shape) - 1), slice(0, last)]
+        expected = np.asarray(dataset[tuple(beginning)]).tobytes()
+    return bool(os.pread(raw, len(expected), offset) == expected)
+
+
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    """The root's attributes that are numbers or text of a fixed length, text as Latin-1 of its bytes.
+
+    HDF5's text of variable length sends its library round in circles where a file is damaged: it is left out.
+    """
+    found: dict[str, Any] = {}
+    for number, name in enumerate(file.attrs):
+        if number == MOST_ATTRIBUTES:
+            break
+        claim = file.attrs.get_id(name)
+        if claim.dtype.kind in "Sifu" and claim.get_storage_size() <= MOST_ATTRIBUTE_BYTES:
+            value = np.asarray(file.attrs[name])
+            found[name] = {"text": _latin1(value.tolist())} if value.dtype.kind == "S" else {"value": value.tolist()}
+    return found
+
+
+def _latin1(value: Any) -> Any:
+    return [_latin1(item) for item in value] if isinstance(value, list) else value.decode("latin1")
+
+
+if __name__ == "__main__":
+    main()
