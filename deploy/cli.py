@@ -10,12 +10,22 @@ from pathlib import Path
 
 import click
 
-from deploy.command_line import CONTEXT, json_option, run_command_line, stderr, stdout, writable_file, write_json
+from deploy.command_line import (
+    CONTEXT,
+    JsonCommand,
+    json_option,
+    run_command_line,
+    stderr,
+    stdout,
+    writable_file,
+    write_json,
+)
 
 FOLDER = click.Path(path_type=Path)
 
 
 @click.command(
+    cls=JsonCommand,
     context_settings=CONTEXT,
     epilog="\b\nExample: how fast is it, and how many times faster than the original?\n"
     "  thinwave profile out/pruned --against out/original --json latency.json",
@@ -87,7 +97,7 @@ def profile(
         stderr.print(f"note: {sentence}")
 
 
-@click.command(context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave check out/pruned")
+@click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave check out/pruned")
 @click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
 @click.option("--runtime", metavar="NAME", default="onnxruntime", show_default=True, help="The runtime to open it in.")
 @json_option
@@ -112,7 +122,7 @@ def check(bundle_path: Path, runtime: str, json_path: str | None) -> None:
         console.print(f"{bundle_path}: whole, and it runs in {runtime}")
 
 
-@click.command(context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave targets")
+@click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave targets")
 @json_option
 def targets(json_path: str | None) -> None:
     """List the target profiles, and say which is this machine."""

@@ -101,14 +101,31 @@ def run_command_line(
     return code if isinstance(code, int) else 0
 
 
+class JsonCommand(click.Command):
+    """A command with ``--json [FILE]``, which also understands ``command --json ARGUMENT``: the argument is no FILE."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; where one is missing that stands behind ``--json``, let it be the argument."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except (click.MissingParameter, click.BadParameter):
+            if "--json" not in given[:-1]:
+                raise
+            given.remove("--json")
+            return super().parse_args(ctx, [*given, "--json"])
+
+
 def json_option(command: Decorated) -> Decorated:
-    """Give a command ``--json FILE``, ``-`` for stdout; that FILE may be written is known before the work starts."""
+    """Give a command ``--json [FILE]``, stdout if no FILE follows; that it may be written is known before the work."""
     return click.option(
         "--json",
         "json_path",
-        metavar="FILE",
-        callback=writable_file,
-        help="Write the result as JSON to FILE; - writes it to stdout instead of the table.",
+        metavar="[FILE]",
+        is_flag=False,
+        flag_value="-",
+        callback=_json_file,
+        help="Write the result as JSON to FILE; without FILE, to stdout instead of the table.",
     )(command)
 
 
@@ -135,6 +152,17 @@ def writable_file(context: click.Context, option: click.Parameter, value: str | 
         raise click.BadParameter(f"{value} is a folder, or in a folder that is not there", context, option)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise click.BadParameter(f"{value} may not be written", context, option)
+    return value
+
+
+def _json_file(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Also refuse a file that holds something else: a name meant for the next argument would be written over."""
+    if writable_file(context, option, value) not in (None, "-"):
+        path = Path(str(value))
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                if file.read(1) not in (b"{", b"["):
+                    raise click.BadParameter(f"{value} is there already and is no JSON", context, option)
     return value
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import sys
 from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from deploy.cli import DEVICE_COMMANDS
 from deploy.command_line import CONTEXT, run_command_line, stderr, stdout
+from toolchain.cli_data import data
+from toolchain.cli_models import evaluate, train
+from toolchain.cli_options import require_extra
 from toolchain.errors import ToolchainError
 
 QUICKSTART_FOLDER = Path("runs", "quickstart")
-
-# What the `toolchain` extra brings and a device lacks, that a run imports.
-EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
 
 folder_option = click.Path(path_type=Path, file_okay=True)
 set_option = click.option(
@@ -49,7 +48,7 @@ replace_option = click.option(
 @replace_option
 def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: bool) -> None:
     """Run RECIPE: data, train, plan, finetune, export, profile, report."""
-    _require_extra()
+    require_extra()
     _run(recipe, out or Path("runs", recipe.stem), assignments, replace=replace)
 
 
@@ -60,16 +59,21 @@ def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: b
     "  thinwave quickstart --data RML2016.10a_dict.pkl --out runs/rml2016\n"
     "\n\bThe same command again goes on after the last finished stage.",
 )
-@click.option("--data", metavar="FILE", type=click.Path(), help="Frames of your own instead of generated ones.")
+@click.option(
+    "--data", "data_file", metavar="FILE", type=click.Path(), help="Frames of your own instead of generated ones."
+)
 @click.option("--out", type=folder_option, default=QUICKSTART_FOLDER, show_default=True, help="Folder of the run.")
 @set_option
 @replace_option
-def quickstart(data: str | None, out: Path, assignments: tuple[str, ...], replace: bool) -> None:
+def quickstart(data_file: str | None, out: Path, assignments: tuple[str, ...], replace: bool) -> None:
     """The whole way in four minutes: train a receiver model, prune it, export it, measure it."""
-    _require_extra()
+    require_extra()
     with as_file(files("toolchain.recipes") / "quickstart.toml") as recipe:
         # As a TOML string, whatever the name looks like.
-        changes = [*assignments, *([] if data is None else [f"data.file={json.dumps(data, ensure_ascii=False)}"])]
+        changes = [
+            *assignments,
+            *([] if data_file is None else [f"data.file={json.dumps(data_file, ensure_ascii=False)}"]),
+        ]
         _run(recipe, out, tuple(changes), replace=replace)
 
 
@@ -91,21 +95,13 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
     show_results(stdout(), results, out)
 
 
-def _require_extra() -> None:
-    missing = [name for name in EXTRA if find_spec(name) is None]
-    if missing:
-        raise ToolchainError(
-            f"this command needs {', '.join(missing)}, which a device installation leaves out; install with\n"
-            '  pip install "thinwave[toolchain]"'
-        )
-
-
-@click.group(context_settings=CONTEXT, commands=[run, quickstart, *DEVICE_COMMANDS])
+@click.group(context_settings=CONTEXT, commands=[run, quickstart, data, train, evaluate, *DEVICE_COMMANDS])
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run` and `quickstart` need the toolchain extra; the others also work on a device that has no torch.
+    `run`, `quickstart`, `train` and `evaluate` need the toolchain extra, `data inspect --plots` matplotlib of it; the others
+    also work on a device that has no torch.
     """
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from deploy.progress import Progress
-from toolchain.recipe import Recipe, is_file_name
+from toolchain.recipe import Recipe, files_in
 from toolchain.run_folder import StageOutput, file_identity, key_of, opened
 from toolchain.stages import data, export, finetune, plan, profile, report, train
 from toolchain.stages.beforehand import check_before_start
@@ -92,22 +92,19 @@ def run_recipe(recipe: Recipe, path: Path, view: View, *, replace: bool = False)
 
 def _identities(recipe: Recipe) -> dict[str, str]:
     """What the recipe's files hold, wherever they lie and whatever they are called."""
-    files = {"data.file": recipe.data.file, "model.weights": recipe.model.weights}
-    if is_file_name(recipe.profile.target):
-        files["profile.target"] = recipe.profile.target
-    return {name: file_identity(Path(text)) for name, text in files.items() if text is not None}
+    return {f"{table}.{key}": file_identity(Path(text)) for (table, key), text in files_in(recipe).items()}
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     """The recipe's values that decide what comes out: without the names of files, and without what a file makes idle."""
     values = recipe.model_dump(mode="json")
+    for table, key in files_in(recipe):
+        del values[table][key]
     if recipe.data.file is not None:
-        for key in ("file", "preset", "frames_per_cell", "snr_step_db"):
+        for key in ("preset", "frames_per_cell", "snr_step_db"):
             del values["data"][key]
     if recipe.model.weights is not None:
-        del values["model"]["weights"], values["train"]
-    if is_file_name(recipe.profile.target):
-        del values["profile"]["target"]
+        del values["train"]
     return values
 
 

@@ -38,14 +38,21 @@ class RunTable(Strict):
 
 
 class DataTable(Strict):
-    """``[data]``: the frames. With ``file`` they are read, without it they are generated."""
+    """``[data]``: the frames. With ``file`` they are read, without it they are generated.
+
+    ``length`` cuts a recording into frames, ``classes`` keeps those modulations alone; ``split`` names how the set is
+    split, and ``train`` and ``validation`` are shares for the ways that leave them open.
+    """
 
     file: str | None = None
+    length: Count | None = None
+    classes: tuple[str, ...] | None = None
     preset: str = "rml2016a"
     frames_per_cell: Annotated[int, Field(ge=3, le=10_000_000)] = 200
     snr_min_db: Decibels = -6
     snr_max_db: Decibels = 18
     snr_step_db: Annotated[int, Field(ge=1, le=200)] = 2
+    split: Literal["stratified", "amr-benchmark", "sequential-80-20", "own"] = "stratified"
     train: Fraction = 0.6
     validation: Fraction = 0.2
 
@@ -55,6 +62,10 @@ class DataTable(Strict):
             raise ValueError(f"snr_min_db = {self.snr_min_db} is above snr_max_db = {self.snr_max_db}")
         if self.train + self.validation >= 1:
             raise ValueError(f"train + validation = {self.train + self.validation:g} leaves nothing to test on")
+        if self.split in ("amr-benchmark", "sequential-80-20") and (self.train, self.validation) != (0.6, 0.2):
+            raise ValueError(f'split = "{self.split}" says its shares itself; leave train and validation out')
+        if self.length is not None and self.file is None:
+            raise ValueError("length is for a recording in file; generated frames have their preset's")
         return self
 
 
@@ -204,11 +215,21 @@ def _value(text: str) -> Any:
 
 
 # Where a recipe names a file; a target is one where it does not name a profile of the package.
-_PATHS = (("data", "file"), ("model", "weights"), ("profile", "target"))
+_FILE_KEYS = (("data", "file"), ("model", "weights"), ("profile", "target"))
+
+
+def files_in(recipe: Recipe) -> dict[tuple[str, str], str]:
+    """The files that ``recipe`` names, by table and key."""
+    named = {(table, key): getattr(getattr(recipe, table), key) for table, key in _FILE_KEYS}
+    return {
+        (table, key): text
+        for (table, key), text in named.items()
+        if text is not None and (key != "target" or is_file_name(text))
+    }
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    for table, key in _PATHS:
+    for table, key in _FILE_KEYS:
         keys = values.get(table)
         if not isinstance(keys, dict) or not isinstance(text := keys.get(key), str):
             continue

@@ -173,7 +173,7 @@ def opened(
     if path.is_dir() and any(path.iterdir()) and not (path / STATE).is_dir():
         raise RunError(f"{path}: the folder holds files that are no run of thinwave; name an empty one with --out")
     (path / STATE / "stages").mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path / STATE):
         before = _read_json(path / STATE / "run.json")
         # As JSON, where tuples are lists.
         after = json.loads(json.dumps(described))
@@ -212,16 +212,20 @@ def _file_change(before: str | None, after: str | None) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system drops it with the process, so a stale file never blocks."""
-    with (path / STATE / "lock").open("a+") as file:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the system drops it with the process, so a stale file never blocks.
+
+    Raises RunError where another process holds it.
+    """
+    with (folder / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
+            named = folder.parent if folder.name == STATE else folder
             raise RunError(
-                f"{path}: another thinwave (process {holder}) is at work in this folder; wait for it, or name another --out"
+                f"{named}: another thinwave (process {holder}) is at work in this folder; wait for it, or name another --out"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -235,7 +239,15 @@ def key_of(**parts: Any) -> str:
 
 
 def file_identity(path: Path) -> str:
-    """A hash that tells this file from another; of one over 64 MiB, of its size and 64 samples spread over it."""
+    """A hash that tells this file from another; of one over 64 MiB, of its size and 64 samples spread over it.
+
+    Of a folder: of the names in it and what is under them.
+    """
+    if path.is_dir():
+        inside = {
+            entry.name: file_identity(entry) for entry in sorted(path.iterdir()) if entry.is_file() or entry.is_dir()
+        }
+        return key_of(folder=inside)
     size = path.stat().st_size
     if size <= HASHED_WHOLE_BYTES:
         return sha256_of(path)

@@ -133,6 +133,11 @@ def from_memory(iq: NDArray[np.float32]) -> Read:
     return partial(_gather, iq)
 
 
+def no_frames(_indices: NDArray[np.int64], _out: NDArray[np.float32]) -> None:
+    """The ``read`` of a set that is only described: its frames come from elsewhere."""
+    raise NotImplementedError("this set is a description; it has no frames of its own")
+
+
 def _gather(iq: NDArray[np.float32], indices: NDArray[np.int64], out: NDArray[np.float32]) -> None:
     # "clip" for its speed: "raise" would gather beside `out` first. The indices are in range.
     np.take(iq, indices, axis=0, out=out, mode="clip")

@@ -34,8 +34,8 @@ def gather(
     most = max(1, RUN_BYTES // frame_bytes)
     gap = max(1, GAP_BYTES // frame_bytes if gap_frames is None else gap_frames)
     start = 0
-    # float64 beyond float32 becomes infinity, which checks find and name.
-    with np.errstate(over="ignore"):
+    # float64 beyond float32 becomes infinity, and a signalling NaN a quiet one: checks find and name both.
+    with np.errstate(over="ignore", invalid="ignore"):
         while start < ascending.size:
             reach = np.searchsorted(ascending, ascending[start] + most)
             steps = np.diff(ascending[start:reach])
@@ -43,7 +43,8 @@ def gather(
             stop = start + 1 + int(breaks[0] if breaks.size else steps.size)
             first = int(ascending[start])
             run = read_run(first, int(ascending[stop - 1]) + 1)
-            whole = stop - start == len(run)
+            # Every frame of the run, once: frames asked for twice may make up for others that are left out.
+            whole = bool((steps[: stop - start - 1] == 1).all())
             out[order[start:stop]] = run if whole else run[ascending[start:stop] - first]
             start = stop
 

@@ -12,13 +12,16 @@ import json
 import math
 import os
 import re
+import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +34,21 @@ from deploy.frames.same_file import SameFile, same_file
 MOST_DEFLATED_RATIO = 1032
 # One chunk is in memory at a time, and a megabyte of deflate may become a gigabyte. HDF5 advises 1 MiB a chunk.
 MOST_CHUNK_BYTES = 256 << 20
-_PLAIN_TYPE = re.compile(r"[<>|][fiub][1248]|\|S\d{1,5}")
+# Of what the child says: a table of a million chunks takes 48 MiB. The file's size adds to it.
+MOST_ANSWER_BYTES = 64 << 20
+# A slow disk needs seconds.
+MOST_WAITING_S = 300.0
+# In messages.
+MOST_NAME, MOST_REASON = 60, 300
+# The child's modules come from where this process has them. -c, for `python FILE` would import from the file's folder.
+_START = (
+    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+)
+_CHILD = Path(__file__).with_name("hdf5_child.py")
+# What an answer raises that our own child would not give.
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+_PLAIN_TYPE = re.compile(r"[<>|][fiub][1248]|\|S[1-9]\d{0,4}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,14 +77,16 @@ def open_hdf5(path: Path) -> Hdf5File:
         tables = _tables(answer, numbers)
         for name, described in answer["datasets"].items():
             # A name goes into messages and comes from the file.
-            shown = name if name.isprintable() else ascii(name)
+            shown = _shown(name, MOST_NAME)
             try:
-                datasets[name] = _dataset(file, shown, described, tables.get(name))
+                datasets[shown] = _dataset(file, shown, described, tables.get(name))
             except _UnreadableError as reason:
-                unreadable[name] = str(reason)
+                unreadable[shown] = _shown(str(reason), MOST_REASON)
         attributes = {name: _attribute(value) for name, value in answer["attributes"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DatasetError(f"{path.name}: HDF5 says of it what cannot be ({error}). {WAY_OUT}") from error
+    except _FAULTS as error:
+        raise DatasetError(
+            f"{path.name}: HDF5 says of it what cannot be ({_shown(str(error), MOST_REASON)}). {WAY_OUT}"
+        ) from error
     return Hdf5File(path=path, datasets=datasets, attributes=attributes, unreadable=unreadable)
 
 
@@ -77,29 +96,95 @@ class _UnreadableError(Exception):
 
 def _ask_child(file: SameFile) -> tuple[dict[str, Any], NDArray[np.int64]]:
     name = file.path.name
-    environment = {
-        **os.environ,
-        # The child finds the modules that this process found, wherever they came from.
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "OPENBLAS_NUM_THREADS": "1",
-        "HDF5_USE_FILE_LOCKING": "FALSE",
-    }
-    command = [sys.executable, "-m", "deploy.frames.hdf5_child", str(file.path)]
-    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    head, said = done.stdout[:8], done.stdout[8:]
-    end = int.from_bytes(head, "little")
-    if done.returncode != 0 or len(head) < 8 or len(said) < end:
-        why = f"signal {-done.returncode}" if done.returncode < 0 else _last_line(done.stderr)
+    divider = f"<{secrets.token_hex(16)}>"
+    # Isolated, so that nothing is imported from the working directory or by the environment's wish. The file is handed
+    # over open: whatever its name leads to by then, the child sees this one.
+    command = [sys.executable, "-I", "-S", "-c", _START, json.dumps(_module_paths()), str(_CHILD), divider]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    most_bytes = MOST_ANSWER_BYTES + file.size_bytes // 64
+    with (
+        file.opened() as descriptor,
+        subprocess.Popen(
+            command, env=environment, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as child,
+    ):
+        assert child.stdout is not None
+        # Its processor time is limited by itself. This is for a child that waits: for a disk that does not answer.
+        impatience = Timer(MOST_WAITING_S, child.kill)
+        impatience.start()
+        try:
+            said = _read(child.stdout, most_bytes)
+            if said is None:
+                child.kill()
+            child.wait()
+        finally:
+            impatience.cancel()
+            child.kill()
+    if said is None:
+        raise DatasetError(
+            f"{name}: its structure takes more than {most_bytes} bytes to tell, too much for a file of "
+            f"{file.size_bytes}. {WAY_OUT}"
+        )
+    before, started, answer = said.partition(divider.encode())
+    if not started:
+        raise DatasetError(
+            f"{name}: h5py, which looks into HDF5 files, does not run here ({_last_line(before)}). "
+            f"Install it again: pip install --force-reinstall h5py"
+        )
+    end = 8 + int.from_bytes(answer[:8], "little")
+    if child.returncode != 0 or len(answer) < max(end, 8):
+        why = signal.strsignal(-child.returncode) if child.returncode < 0 else "it ended early"
         raise DatasetError(f"{name}: the HDF5 library broke down on it ({why}). {WAY_OUT}")
-    answer = json.loads(said[:end])
-    if "error" in answer:
-        raise DatasetError(f"{name}: HDF5 cannot read it: {answer['error'][:300]}. {WAY_OUT}")
-    return answer, np.frombuffer(said[end:], dtype="<i8")
+    try:
+        told = json.loads(answer[8:end], parse_int=_bounded_int)
+        if "error" in told:
+            raise DatasetError(f"{name}: HDF5 cannot read it: {_shown(str(told['error']), MOST_REASON)}. {WAY_OUT}")
+        return told, np.frombuffer(answer, dtype="<i8", offset=end)
+    except (*_FAULTS, RecursionError) as error:
+        raise DatasetError(
+            f"{name}: HDF5 says of it what cannot be ({_shown(str(error), MOST_REASON)}). {WAY_OUT}"
+        ) from error
+
+
+def _read(stream: IO[bytes], most_bytes: int) -> bytes | None:
+    """Read to the end; None where that is further than ``most_bytes``."""
+    pieces, read_bytes = [], 0
+    while piece := stream.read(min(1 << 16, most_bytes + 1 - read_bytes)):
+        pieces.append(piece)
+        read_bytes += len(piece)
+        if read_bytes > most_bytes:
+            return None
+    return b"".join(pieces)
+
+
+def _module_paths() -> list[str]:
+    """Where this process finds its modules; the working directory last, for it may hold files of any name."""
+    here = [path for path in sys.path if _is_here(path)]
+    return [path for path in sys.path if path not in here] + here
+
+
+def _is_here(path: str) -> bool:
+    try:
+        return Path(path).samefile(os.curdir)
+    except OSError:
+        return False
+
+
+def _bounded_int(digits: str) -> int:
+    # HDF5's largest has 20; int() of thousands takes time that grows as their square.
+    if len(digits) > 20:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _shown(text: str, most: int) -> str:
+    """Make text of the file fit for a message: it may be long, and may steer the terminal."""
+    return (text if text.isprintable() else ascii(text)[1:-1])[:most]
 
 
 def _last_line(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
+    lines = said[-10_000:].decode(errors="replace").strip().splitlines()
+    return _shown(lines[-1], MOST_REASON) if lines else "it said nothing"
 
 
 def _tables(answer: dict[str, Any], numbers: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -130,12 +215,12 @@ def _dataset(file: SameFile, name: str, described: dict[str, Any], table: NDArra
     if set(filters) - {DEFLATE, SHUFFLE}:
         raise _UnreadableError(
             f"it is compressed with filters {filters}, of which deflate (1) and shuffle (2) are read; "
-            f"write it anew: h5repack -f GZIP=1"
+            f"write it anew with gzip, as h5py does: create_dataset(name, data=, compression='gzip')"
         )
     chunk = tuple(int(size) for size in described["chunk"])
     if 0 in shape:
         return make(chunk=shape, filters=(), offset=nothing, size_bytes=nothing, skipped=nothing)
-    if len(chunk) != len(shape) or min(chunk) < 1:
+    if len(chunk) != len(shape) or min(chunk) < 1 or table.shape[1] != len(shape) + 3:
         raise DatasetError(f"{place}: chunks of {chunk} in an array of {shape}. {WAY_OUT}")
     counts = grid_of(shape, chunk)
     if len(table) != math.prod(counts):
@@ -148,15 +233,20 @@ def _dataset(file: SameFile, name: str, described: dict[str, Any], table: NDArra
     offset, size_bytes, skipped = (np.ascontiguousarray(table[:, column]) for column in (-3, -2, -1))
     if not np.array_equal(table[:, : len(shape)], expected):
         raise DatasetError(f"{place}: its chunks do not fill it. {WAY_OUT}")
-    # Also each by itself, for a sum of int64 can go round. Chunks that share bytes would be a lie about their sum.
+    # Also each by itself, for a sum of int64 can go round.
     within = (offset >= 0) & (size_bytes > 0) & (size_bytes <= file.size_bytes) & (offset <= file.size_bytes)
     if not within.all() or (offset + size_bytes).max() > file.size_bytes or size_bytes.sum() > file.size_bytes:
         raise DatasetError(f"{place}: it lies past the file's {file.size_bytes} bytes. {WAY_OUT}")
+    by_place = np.argsort(offset, kind="stable")
+    if (offset[by_place][1:] < (offset + size_bytes)[by_place][:-1]).any():
+        raise DatasetError(f"{place}: its chunks share bytes of the file. {WAY_OUT}")
     chunk_bytes = math.prod(chunk) * dtype.itemsize
     least = chunk_bytes // MOST_DEFLATED_RATIO if DEFLATE in filters else chunk_bytes
-    short = size_bytes < least if filters else size_bytes != chunk_bytes
-    if short.any():
-        number = int(np.flatnonzero(short)[0])
+    # What cannot be made smaller grows a little.
+    most = chunk_bytes + chunk_bytes // 16 + 1024 if DEFLATE in filters else chunk_bytes
+    misfit = (size_bytes < least) | (size_bytes > most)
+    if misfit.any():
+        number = int(np.flatnonzero(misfit)[0])
         raise DatasetError(
             f"{place}: {shape} {dtype} in chunks of {chunk_bytes} bytes, and chunk {number} has "
             f"{size_bytes[number]}: it is incomplete or damaged. {WAY_OUT}"

@@ -1,7 +1,8 @@
 """The child process that looks into an HDF5 file; :mod:`deploy.frames.hdf5` starts it and says why.
 
-Run with the file's path as the one argument. It answers on stdout: eight bytes with the length of a JSON object, the
-object, and the chunk tables that the object announces, int64, one after the other. It reads no frames.
+Run as a file, with the HDF5 file as its stdin and what divides its answer from what was printed before as its argument.
+The answer on stdout: that divider, eight bytes with the length of a JSON object, the object, and the chunk tables that the
+object announces, int64, one after the other. It reads no frames, and imports nothing of this project.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import resource
 import sys
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ DEEPEST_GROUP = 3
 # HDF5's own limit for an attribute that is kept with the header.
 MOST_ATTRIBUTE_BYTES = 64 << 10
 MOST_ATTRIBUTES = 200
+# Of the answer without its tables. The files that are read here need some kilobytes.
+MOST_TEXT_BYTES = 16 << 20
 # Compact datasets lie inside a header, which HDF5 holds to 64 KiB.
 MOST_COMPACT_BYTES = 64 << 10
 # Beside what Python and its libraries take: HDF5's caches, and the table of the chunks.
@@ -34,17 +38,23 @@ CPU_S_A_GIB = 3
 
 
 def main() -> None:
-    """Answer for the file named by the first argument."""
-    path = Path(sys.argv[1])
-    _limit(path.stat().st_size)
-    tables: list[NDArray[np.int64]] = []
-    try:
-        answer = _look_into(path, tables)
-    # What h5py raises for a damaged file depends on where the damage is.
-    except Exception as error:
-        answer, tables = {"error": str(error) or type(error).__name__}, []
-    text = json.dumps(answer).encode()
-    with os.fdopen(1, "wb", closefd=False) as out:
+    """Answer for the file that stdin is."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        out.write(sys.argv[1].encode())
+        out.flush()
+        # What the libraries print from here on is no answer.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        _limit(os.fstat(0).st_size)
+        tables: list[NDArray[np.int64]] = []
+        try:
+            text = json.dumps(_look_into(Path("/proc/self/fd/0"), tables)).encode()
+            if len(text) > MOST_TEXT_BYTES:
+                raise ValueError(f"its attributes and small arrays take more than {MOST_TEXT_BYTES} bytes")
+        # What h5py raises for a damaged file depends on where the damage is.
+        except Exception as error:
+            text, tables = json.dumps({"error": str(error) or type(error).__name__}).encode(), []
         out.write(len(text).to_bytes(8, "little") + text)
         for table in tables:
             out.write(np.ascontiguousarray(table, dtype="<i8").data)
@@ -60,13 +70,14 @@ def _limit(file_bytes: int) -> None:
     for limit, value in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_s), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, hard))
+        # The hard limit too: the signal of the soft one may be ignored, as it was by whoever started us.
+        resource.setrlimit(limit, (value, value))
 
 
 def _look_into(path: Path, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
     with h5py.File(path, "r") as file, path.open("rb") as raw:
         datasets: dict[str, dict[str, Any]] = {}
-        for name, dataset in _datasets(file, "", 1):
+        for name, dataset in _datasets(file, "", 1, set()):
             if len(datasets) == MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS} members")
             try:
@@ -76,7 +87,8 @@ def _look_into(path: Path, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
         return {"attributes": _attributes(file), "datasets": datasets}
 
 
-def _datasets(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str, h5py.Dataset]]:
+def _datasets(group: h5py.Group, prefix: str, depth: int, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Give all datasets with their paths, each object once: a group may hold itself, and one array a thousand names."""
     for number, name in enumerate(group):
         if number > MOST_MEMBERS:
             raise ValueError(f"more than {MOST_MEMBERS} members")
@@ -84,21 +96,25 @@ def _datasets(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str,
         if name.startswith("#") or not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
         member = group[name]
+        place = h5py.h5o.get_info(member.id).addr
+        if place in seen:
+            continue
+        seen.add(place)
         if isinstance(member, h5py.Dataset):
             yield prefix + name, member
         elif isinstance(member, h5py.Group) and depth < DEEPEST_GROUP:
-            yield from _datasets(member, f"{prefix}{name}/", depth + 1)
+            yield from _datasets(member, f"{prefix}{name}/", depth + 1, seen)
 
 
 def _describe(dataset: h5py.Dataset, raw: int, userblock_bytes: int, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
     """Say shape, type and place of ``dataset``; ``unreadable`` says why it can be no frames, labels or SNRs."""
+    # First of all: to find the shape of a virtual array, HDF5 may open the files that it names, a pipe among them.
+    if dataset.is_virtual or dataset.external:
+        return {"shape": [], "unreadable": "its numbers lie in another file"}
     described: dict[str, Any] = {"shape": list(dataset.shape or ()), "descr": None}
-    stored = dataset.id.get_type()
     if dataset.shape is None or len(dataset.shape) == 0:
         return {**described, "unreadable": "it is no array"}
-    if dataset.is_virtual or dataset.external:
-        return {**described, "unreadable": "its numbers lie in another file"}
-    kind = dataset.dtype
+    stored, kind = dataset.id.get_type(), dataset.dtype
     if kind.hasobject or (not isinstance(stored, h5py.h5t.TypeEnumID) and h5py.h5t.py_create(kind) != stored):
         return {**described, "unreadable": f"it holds {str(kind)[:60]}, no plain numbers"}
     described["descr"] = np.lib.format.dtype_to_descr(kind)
@@ -130,17 +146,17 @@ def _contiguous(dataset: h5py.Dataset) -> NDArray[np.int64]:
 
 def _chunks(dataset: h5py.Dataset) -> NDArray[np.int64]:
     """One row a chunk: where it stands in the array, its byte in the file, its size there, the filters it skips."""
-    rows: list[tuple[int, ...]] = []
+    numbers = array("q")  # a list of tuples would take twenty times as much
 
     def note(chunk: Any) -> None:
-        rows.append((*chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
+        numbers.extend((*chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
 
     if hasattr(dataset.id, "chunk_iter"):
         dataset.id.chunk_iter(note)
     else:  # h5py built on an HDF5 before 1.12.3
         for number in range(dataset.id.get_num_chunks()):
             note(dataset.id.get_chunk_info(number))
-    return np.array(rows, dtype=np.int64).reshape(len(rows), len(dataset.shape) + 3)
+    return np.array(numbers, dtype=np.int64).reshape(-1, len(dataset.shape) + 3)
 
 
 def _is_at(dataset: h5py.Dataset, row: NDArray[np.int64], raw: int) -> bool:

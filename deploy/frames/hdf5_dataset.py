@@ -49,6 +49,11 @@ class Hdf5Dataset:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
+    def stored_bytes(self) -> int:
+        """What the array takes in the file."""
+        return len(self.compact) if self.compact is not None else int(self.size_bytes.sum())
+
+    @property
     def rows_per_chunk(self) -> int:
         """How many neighbours on axis 0 are stored together."""
         return self.chunk[0]
@@ -112,7 +117,7 @@ class Hdf5Dataset:
         """Read one chunk and undo its filters, the last one first."""
         stored = bytearray(int(self.size_bytes[number]))
         read_into(descriptor, memoryview(stored), int(self.offset[number]), self._place)
-        content = bytes(stored)
+        content: bytes | bytearray = stored
         expected_bytes = math.prod(self.chunk) * self.dtype.itemsize
         for position in reversed(range(len(self.filters))):
             if int(self.skipped[number]) >> position & 1:
@@ -127,7 +132,7 @@ class Hdf5Dataset:
             raise self._damaged(f"chunk {number} has {len(content)} bytes, expected {expected_bytes}")
         return np.frombuffer(content, self.dtype).reshape(self.chunk)
 
-    def _inflated(self, content: bytes, expected_bytes: int, number: int) -> bytes:
+    def _inflated(self, content: bytes | bytearray, expected_bytes: int, number: int) -> bytes:
         inflating = zlib.decompressobj()
         try:
             inflated = inflating.decompress(content, expected_bytes + 1)

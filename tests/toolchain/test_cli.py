@@ -15,14 +15,29 @@ import pytest
 from toolchain.data import write_h5
 
 
-@pytest.mark.parametrize("command", ["", "run", "quickstart", "profile", "check", "targets"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "run",
+        "quickstart",
+        "data inspect",
+        "data synth",
+        "data convert",
+        "train",
+        "evaluate",
+        "profile",
+        "check",
+        "targets",
+    ],
+)
 def test_help_answers_without_importing_what_is_slow(command):
     program = (
         "import sys; from toolchain.cli import thinwave\n"
         "thinwave.main([*sys.argv[1:], '-h'], standalone_mode=False)\n"
         "print([name for name in ('torch', 'onnx', 'onnxruntime', 'matplotlib', 'numpy') if name in sys.modules])"
     )
-    call = [sys.executable, "-c", program, *([command] if command else [])]
+    call = [sys.executable, "-c", program, *command.split()]
     said = subprocess.run(call, capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"
     assert "Usage: " in said
@@ -184,7 +199,6 @@ def test_a_target_or_a_thread_count_that_is_not_this_machines(refused, tmp_path,
         ("data.file=~nosuchuser/x", "this cannot be the name of a file"),
         ("data.snr_min_db=-1000000000000000000000", "data.snr_min_db"),
         ("data.frames_per_cell=1000000000", "data.frames_per_cell"),
-        ("data.frames_per_cell=10000000", "GiB of memory"),
         ("model.weights=none.pt", "there is no such file"),
         ("train.batch=5000", "train.batch = 5000: more than the"),
         ("finetune.batch=5000", "finetune.batch = 5000: more than the"),

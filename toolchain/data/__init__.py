@@ -4,15 +4,19 @@ from deploy.frames.dataset import Dataset, from_memory
 from deploy.frames.h5 import open_h5, verify_h5
 from toolchain.data.batches import Batch, BatchReader, Part, in_order
 from toolchain.data.checking import check_frames
-from toolchain.data.open_dataset import open_dataset
+from toolchain.data.open_dataset import is_set_folder, open_dataset
 from toolchain.data.rml2016 import open_rml2016
-from toolchain.data.selecting import select_classes, select_snr, with_class_order
+from toolchain.data.selecting import select, select_classes, select_snr, select_snrs, with_class_order
+from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split, stratified_sample, stratified_split
+from toolchain.data.use import DataUse, record_of, use_in, use_in_words
 from toolchain.data.writing import convert_to_h5, write_blocks, write_h5
 
 __all__ = [
+    "CONVENTIONS",
     "Batch",
     "BatchReader",
+    "DataUse",
     "Dataset",
     "Part",
     "Split",
@@ -20,13 +24,20 @@ __all__ = [
     "convert_to_h5",
     "from_memory",
     "in_order",
+    "is_set_folder",
     "open_dataset",
     "open_h5",
     "open_rml2016",
+    "record_of",
+    "select",
     "select_classes",
     "select_snr",
+    "select_snrs",
+    "split_by",
     "stratified_sample",
     "stratified_split",
+    "use_in",
+    "use_in_words",
     "verify_h5",
     "with_class_order",
     "write_blocks",

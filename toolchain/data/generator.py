@@ -1,8 +1,8 @@
 """Frames without any file: the data sets' classes, sent and received by this project's own radio.
 
-Frames are made 64 at a time, each such chunk of a (class, SNR) cell from its own seed. So a cell's frames depend only
-on the seed, the preset, the class and the SNR: not on the other cells asked for, nor on how the work is shared out;
-and asking for more frames leaves the first ones as they were.
+Frames are made a chunk at a time, 64 of 128 samples, and each chunk of a (class, SNR) cell from its own seed. So a
+cell's frames depend only on the seed, the preset, the class and the SNR: not on the other cells asked for, nor on how
+the work is shared out; and asking for more frames leaves the first ones as they were.
 
 The same numpy on the same kind of processor gives the same bits; another may round sines and cosines differently in the
 last place.
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 import operator
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,52 +21,24 @@ from numpy.typing import NDArray
 
 from deploy.progress import Progress, silent
 from deploy.strict_reading import did_you_mean
-from toolchain.data.channel import draw_channel, receive, sending_times_s, white_noise
-from toolchain.data.signals import TRANSMITTERS
+from toolchain.data.chunks import Piece, cell_pieces, generate_chunk, make_piece
+from toolchain.data.generator_pool import made_by_workers
+from toolchain.data.presets import PRESETS, Preset
 from toolchain.errors import DatasetError
 
-# Frames are always made in whole chunks, so that what the generator draws for a frame never depends on how many there
-# are. 64 keeps a chunk's arrays in the processor's cache.
-CHUNK_FRAMES = 64
+__all__ = [
+    "PRESETS",
+    "GeneratedFrames",
+    "Preset",
+    "generate",
+    "generate_chunk",
+    "generated_blocks",
+    "generated_labels",
+]
+
 # Beyond this, float32 holds nothing of the weaker of signal and noise.
 SNR_LIMIT_DB = 100.0
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A kind of data set: its classes in the order of their labels, and how its frames are sampled.
-
-    Every class is a name in :data:`toolchain.data.signals.TRANSMITTERS`; ``length`` is in samples.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    length: int
-    sample_rate_hz: float
-    samples_per_symbol: float
-
-
-PRESETS: dict[str, Preset] = {
-    "rml2016a": Preset(
-        name="rml2016a",
-        classes=(
-            "8PSK",
-            "AM-DSB",
-            "AM-SSB",
-            "BPSK",
-            "CPFSK",
-            "GFSK",
-            "PAM4",
-            "QAM16",
-            "QAM64",
-            "QPSK",
-            "WBFM",
-        ),
-        length=128,
-        sample_rate_hz=200e3,
-        samples_per_symbol=8.0,
-    ),
-}
+BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -85,76 +56,116 @@ class GeneratedFrames:
 
 
 def generate(
-    preset: str, *, frames_per_cell: int, snr_db: Sequence[int], seed: int, progress: Progress = silent
+    preset: str,
+    *,
+    frames_per_cell: int,
+    snr_db: Sequence[float],
+    seed: int,
+    workers: int = 1,
+    progress: Progress = silent,
 ) -> GeneratedFrames:
     """Make ``frames_per_cell`` frames of every class of ``preset`` at every SNR of ``snr_db``.
 
-    ``seed`` is any whole number from 0; the same one gives the same frames. Beside the frames themselves, memory holds
-    one chunk of 64. Progress counts frames. A DatasetError says which argument cannot be meant, and why.
+    ``seed`` is any whole number from 0; the same one gives the same frames, whatever the number of ``workers``: 1 works
+    in this process, more start processes of their own. Beside the frames themselves, memory holds a few MiB for each
+    worker. Progress counts frames. A DatasetError says which argument cannot be meant, and why.
     """
-    made = _preset(preset)
-    _check_count("frames_per_cell", frames_per_cell, least=1)
-    _check_count("seed", seed, least=0)
-    _check_snr_db(snr_db)
-    cells = [(label, snr) for label in range(len(made.classes)) for snr in snr_db]
-    frames = len(cells) * frames_per_cell
+    made = _checked(preset, frames_per_cell=frames_per_cell, snr_db=snr_db, seed=seed, workers=workers)
+    frames = len(made.classes) * len(snr_db) * frames_per_cell
     try:
         iq = np.empty((frames, 2, made.length), dtype=np.float32)
-    except (MemoryError, ValueError) as error:
+    except (MemoryError, ValueError, OverflowError) as error:
         size_gib = frames * 2 * made.length * 4 / 2**30
         raise DatasetError(
             f"generate: {frames:,} frames take {size_gib:,.0f} GiB of memory, which is not to be had; ask for fewer a cell"
         ) from error
-    for cell, (label, snr) in enumerate(cells):
-        of_cell = iq[cell * frames_per_cell : (cell + 1) * frames_per_cell]
-        for first in range(0, frames_per_cell, CHUNK_FRAMES):
-            wanted = of_cell[first : first + CHUNK_FRAMES]
-            signal, noise = generate_chunk(made, made.classes[label], snr, first // CHUNK_FRAMES, seed)
-            _write_unit_rms((signal + noise)[: len(wanted)], wanted)
-        progress((cell + 1) * frames_per_cell, frames, f"{made.classes[label]} at {snr:g} dB")
-    return GeneratedFrames(
-        iq=iq,
-        label=np.repeat(np.array([label for label, _ in cells], dtype=np.int64), frames_per_cell),
-        snr_db=np.repeat(np.array([snr for _, snr in cells], dtype=np.float32), frames_per_cell),
+    label, snr = generated_labels(preset, frames_per_cell=frames_per_cell, snr_db=snr_db)
+    done = 0
+    with closing(_made(_pieces(made, frames_per_cell, snr_db, seed), workers)) as pieces:
+        for some in pieces:
+            iq[done : done + len(some)] = some
+            done += len(some)
+            progress(done, frames, f"{made.classes[label[done - 1]]} at {snr[done - 1]:g} dB")
+    return GeneratedFrames(iq=iq, label=label, snr_db=snr)
+
+
+def generated_blocks(
+    preset: str, *, frames_per_cell: int, snr_db: Sequence[float], seed: int, workers: int = 1
+) -> Generator[NDArray[np.float32], None, None]:
+    """Give the frames of :func:`generate`, in its order, in blocks of 16 MiB: for a set larger than memory.
+
+    A block is float32 (frames, 2, length), the caller's to keep, and holds as many frames as the one before, the last
+    as many as are left. Memory holds one and a few MiB for each worker. Arguments are checked, with a
+    DatasetError, at the call, before the first block is asked for. Closing the iterator ends the workers.
+    """
+    made = _checked(preset, frames_per_cell=frames_per_cell, snr_db=snr_db, seed=seed, workers=workers)
+    return _blocks(
+        _made(_pieces(made, frames_per_cell, snr_db, seed), workers),
+        frames=len(made.classes) * len(snr_db) * frames_per_cell,
+        length=made.length,
     )
 
 
-def generate_chunk(
-    preset: Preset, class_name: str, snr_db: float, chunk: int, seed: int
-) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-    """Make one chunk of a cell, signal and noise apart: two complex64 (64, length), at their own scale.
-
-    A frame of :func:`generate` is their sum, brought to RMS 1.
-    """
-    rng = np.random.default_rng(_chunk_seed(preset, class_name, snr_db, chunk, seed))
-    channel = draw_channel(CHUNK_FRAMES, rng)
-    times_s = sending_times_s(channel, preset.length, preset.sample_rate_hz)
-    symbol_period_s = preset.samples_per_symbol / preset.sample_rate_hz
-    sent = TRANSMITTERS[class_name](times_s.reshape(CHUNK_FRAMES, -1), symbol_period_s, rng)
-    signal = receive(channel, sent.reshape(times_s.shape), preset.sample_rate_hz)
-    return signal, white_noise(signal, snr_db, rng)
-
-
-def _chunk_seed(preset: Preset, class_name: str, snr_db: float, chunk: int, seed: int) -> np.random.SeedSequence:
-    # By name, not by number: a class added to a preset leaves the others' frames as they were. Python's own hash()
-    # differs from process to process.
-    class_key = zlib.crc32(f"{preset.name}/{class_name}".encode())
-    # The number's bits, so that any two SNRs have two seeds; adding 0.0 makes one of -0.0 and 0.0.
-    (snr_key,) = struct.unpack("<Q", struct.pack("<d", float(snr_db) + 0.0))
-    return np.random.SeedSequence(seed, spawn_key=(class_key, snr_key, chunk))
+def generated_labels(
+    preset: str, *, frames_per_cell: int, snr_db: Sequence[float]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Give the labels, int64 (frames,), and SNRs, float32 (frames,), of :func:`generate`'s and its blocks' frames."""
+    made = _checked(preset, frames_per_cell=frames_per_cell, snr_db=snr_db, seed=0, workers=1)
+    cells = len(made.classes) * len(snr_db)
+    try:
+        label = np.repeat(np.arange(len(made.classes), dtype=np.int64), len(snr_db) * frames_per_cell)
+        snr = np.tile(np.repeat(np.array(snr_db, dtype=np.float32), frames_per_cell), len(made.classes))
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise DatasetError(
+            f"generate: {cells} cells of {frames_per_cell:,} frames are more than memory can list; ask for fewer a cell"
+        ) from error
+    return label, snr
 
 
-def _write_unit_rms(received: NDArray[np.complex64], iq: NDArray[np.float32]) -> None:
-    power = np.mean(received.real**2 + received.imag**2, axis=1, keepdims=True)
-    scale = 1 / np.sqrt(power)
-    iq[:, 0] = received.real * scale
-    iq[:, 1] = received.imag * scale
+def _pieces(preset: Preset, frames_per_cell: int, snr_db: Sequence[float], seed: int) -> Iterator[Piece]:
+    for class_name in preset.classes:
+        for snr in snr_db:
+            # Whole numbers of numpy's, and of others, become Python's, which another process understands.
+            yield from cell_pieces(
+                preset, class_name, float(snr), operator.index(frames_per_cell), operator.index(seed)
+            )
 
 
-def _preset(name: str) -> Preset:
-    if name in PRESETS:
-        return PRESETS[name]
-    raise DatasetError(f'generate: preset "{name}" is not one of {", ".join(PRESETS)}{did_you_mean(name, PRESETS)}')
+def _made(pieces: Iterator[Piece], workers: int) -> Generator[NDArray[np.float32], None, None]:
+    yield from map(make_piece, pieces) if workers == 1 else made_by_workers(pieces, operator.index(workers))
+
+
+def _blocks(
+    made: Generator[NDArray[np.float32], None, None], *, frames: int, length: int
+) -> Generator[NDArray[np.float32], None, None]:
+    a_block = BLOCK_BYTES // (2 * length * 4)
+    block = np.empty((min(a_block, frames), 2, length), dtype=np.float32)
+    filled = 0
+    with closing(made):
+        for piece in made:
+            unplaced = piece
+            while len(unplaced):
+                some = unplaced[: len(block) - filled]
+                block[filled : filled + len(some)] = some
+                filled += len(some)
+                unplaced = unplaced[len(some) :]
+                if filled == len(block):
+                    yield block
+                    frames -= filled
+                    block = np.empty((min(a_block, frames), 2, length), dtype=np.float32)
+                    filled = 0
+
+
+def _checked(preset: str, *, frames_per_cell: int, snr_db: Sequence[float], seed: int, workers: int) -> Preset:
+    if preset not in PRESETS:
+        raise DatasetError(
+            f'generate: preset "{preset}" is not one of {", ".join(PRESETS)}{did_you_mean(preset, PRESETS)}'
+        )
+    _check_count("frames_per_cell", frames_per_cell, least=1)
+    _check_count("seed", seed, least=0)
+    _check_count("workers", workers, least=1)
+    _check_snr_db(snr_db)
+    return PRESETS[preset]
 
 
 def _check_count(what: str, value: int, *, least: int) -> None:
@@ -166,7 +177,7 @@ def _check_count(what: str, value: int, *, least: int) -> None:
         raise DatasetError(f"generate: {what} is {value!r}, expected a whole number, {least} or more")
 
 
-def _check_snr_db(snr_db: Sequence[int]) -> None:
+def _check_snr_db(snr_db: Sequence[float]) -> None:
     if len(snr_db) == 0:
         raise DatasetError("generate: snr_db is empty, expected at least one SNR in dB, such as [-10, 0, 10]")
     for snr in snr_db:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.frames.dataset import Dataset
-from deploy.frames.h5 import open_h5
+from deploy.frames.h5 import is_own, open_h5
+from deploy.frames.hdf5 import open_hdf5
+from deploy.frames.npz import open_npz
+from deploy.frames.sigmf import open_sigmf
 from deploy.progress import Progress, silent
+from toolchain.data.hisarmod import is_hisarmod_folder, looks_like_hisarmod, looks_like_hisarmod_mat, open_hisarmod
+from toolchain.data.hkdd import is_hkdd_folder, looks_like_hkdd, open_hkdd
 from toolchain.data.rml2016 import open_rml2016
+from toolchain.data.rml2018 import looks_like_rml2018, open_rml2018
+from toolchain.data.use import DataUse
 from toolchain.errors import DatasetError
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -17,60 +26,143 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HDF5_OFFSETS = (0, 512, 1024, 2048)
 # Protocols 2 to 5 open with their number; a dict in protocols 0 and 1 with its opcode. The rest is how other pickles
 # open: they are told what is wrong with them by the pickle reader.
-_PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\((?:[dltc}]|i\w|[SV]|I-?\d)|\}[q.r(]|[\])][q.]|\(lp|c[\w.]+\n[\w.]+\n")
+_PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\((?:[dltcK}]|i\w|[SV]|I-?\d)|\}[q.r(]|[\])][q.]|\(lp|c[\w.]+\n[\w.]+\n")
+_NPZ_MEMBER = re.compile(rb"PK\x03\x04.{26}[^\x00]{1,200}\.npy", re.DOTALL)
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
+_SIGMF_NAMES = (".sigmf-meta", ".sigmf-data", ".sigmf")
+
+_READS = (
+    "expected RML2016.10a/b, RML2018.01A, HisarMod2019.1, HKDD_AMC12, a SigMF recording, an .npz, or thinwave's own .h5"
+)
+_WRITE_NPZ = "write the frames as an .npz: np.savez(FILE, iq=, label=, snr_db=, classes=)"
 
 # How files start that people mistake for a set of frames, what they are, and the way out.
 _KNOWN_STARTS = {
-    b"PK\x03\x04": ("a zip archive, or numpy's .npz", "if it is an archive, unpack it first"),
+    b"PK\x03\x04": ("a zip archive", "unpack it first"),
     b"\x1f\x8b": ("compressed with gzip", "unpack it first: tar xf, or gunzip"),
     b"BZh": ("compressed with bzip2", "unpack it first: tar xf, or bunzip2"),
     b"\xfd7zXZ\x00": ("compressed with xz", "unpack it first: tar xf, or unxz"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstandard", "unpack it first: unzstd"),
     b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "unpack it first: 7z x"),
     b"Rar!": ("a RAR archive", "unpack it first: unrar x"),
-    b"\x93NUMPY": ("one array of numpy (.npy)", "it has no labels and SNRs; write an .h5 with write_h5"),
-    b"MATLAB 5.0 MAT-file": ("a MATLAB file before v7.3", "save the frames with write_h5"),
+    b"\x93NUMPY": (
+        "one array of numpy (.npy)",
+        f"it has no labels and SNRs; {_WRITE_NPZ}",
+    ),
+    b"MATLAB 5.0 MAT-file": ("a MATLAB file before v7.3", "save it again with -v7.3"),
     b"\x89PNG": ("a PNG picture", "name the file of frames"),
     b"%PDF": ("a PDF document", "name the file of frames"),
     b"version https://git-lfs": ("a pointer of Git LFS, not the file itself", "fetch the file: git lfs pull"),
     b"<!DOCTYPE": ("a web page", "the download gave a page instead of the file: fetch it again, signed in if need be"),
     b"<html": ("a web page", "the download gave a page instead of the file: fetch it again, signed in if need be"),
 }
-_READS = "expected a pickled dict as of RML2016.10a, or thinwave's own .h5"
 
 
-def open_dataset(path: Path, *, progress: Progress = silent) -> Dataset:
-    """Open a file of frames, finding its format by its content.
+def open_dataset(
+    path: str | os.PathLike[str],
+    *,
+    snr_min_db: float | None = None,
+    snr_max_db: float | None = None,
+    classes: Sequence[str] | None = None,
+    length: int | None = None,
+    unknown_snr_db: float | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Open a file (or a folder) of frames, finding its format by its content.
 
-    Reads RML2016.10a/b pickles (into memory) and the project's own ``.h5`` (lazily). ``progress`` is told of a reading
-    that takes time. Raises :class:`DatasetError` for a missing, empty, damaged or unknown file, and for a folder.
+    Read are RML2016.10a/b (into memory), RML2018.01A, HisarMod2019.1, HKDD_AMC12, SigMF recordings, ``.npz`` and the
+    project's own ``.h5`` (lazily, where the file allows). A folder of HisarMod or HKDD gives both parts, the test part as
+    ``own_test``.
+
+    ``snr_min_db`` and ``snr_max_db``, both included, and ``classes`` keep a part of the set; the classes are then numbered
+    in the order given. ``length`` cuts a recording into frames of so many samples (1024 if not given) and is demanded of
+    any other file; ``unknown_snr_db`` is the SNR of what a recording says none of. ``progress`` is told of a reading that
+    takes time.
+
+    Raises :class:`DatasetError` for a missing, empty, damaged or unknown file, and where nothing is left.
     """
-    start = _start(path)
+    dataset = _opened(Path(path), length, unknown_snr_db, progress)
+    if length is not None and dataset.length != length:
+        raise DatasetError(
+            f"{dataset.source}: its frames have {dataset.length} samples; expected {length}. Only a recording can be cut: "
+            f"take another set, or leave the length out"
+        )
+    use = DataUse(snr_min_db=snr_min_db, snr_max_db=snr_max_db, classes=None if classes is None else tuple(classes))
+    return use.selected(dataset)
+
+
+def is_set_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder that is a set: HisarMod's or HKDD's."""
+    return is_hisarmod_folder(path) or is_hkdd_folder(path)
+
+
+def _opened(path: Path, length: int | None, unknown_snr_db: float | None, progress: Progress) -> Dataset:
+    if os.path.isdir(path):  # noqa: PTH112 - which never raises, as Path.is_dir may
+        return _open_folder(path, progress)
+    # The samples of a recording are only numbers; its metadata beside them says what they are.
+    is_recording = path.name.endswith(_SIGMF_NAMES)
+    start = b"" if is_recording else _start(path)
+    if is_recording or (_JSON_START.match(start) and b"core:" in start):
+        cut = {} if length is None else {"length": length}
+        return open_sigmf(path, **cut, snr_db=unknown_snr_db)
+    if unknown_snr_db is not None:
+        raise DatasetError(
+            f"{path.name}: an SNR for what says none is for SigMF recordings, and this is none; leave it out"
+        )
     if any(start[offset:].startswith(_HDF5_SIGNATURE) for offset in _HDF5_OFFSETS):
-        return open_h5(path)
+        return _open_hdf5_set(path, progress)
     if _PICKLE_START.match(start):
         return open_rml2016(path, progress=progress)
+    if _NPZ_MEMBER.match(start):
+        return open_npz(path)
+    if looks_like_hisarmod(start):
+        return open_hisarmod(path, progress=progress)
     what, way_out = _kind(start)
     raise DatasetError(f"{path.name}: {what}; {_READS}. {way_out[0].upper()}{way_out[1:]}")
+
+
+def _open_folder(path: Path, progress: Progress) -> Dataset:
+    if is_hisarmod_folder(path):
+        return open_hisarmod(path, progress=progress)
+    if is_hkdd_folder(path):
+        return open_hkdd(path, progress=progress)
+    raise DatasetError(f"{path}: a folder, and neither HisarMod's nor HKDD's; {_READS}. Name the file in it")
+
+
+def _open_hdf5_set(path: Path, progress: Progress) -> Dataset:
+    file = open_hdf5(path)
+    if is_own(file):
+        return open_h5(file)
+    if looks_like_rml2018(file):
+        return open_rml2018(file, progress=progress)
+    if looks_like_hkdd(file):
+        return open_hkdd(path, progress=progress)
+    if looks_like_hisarmod_mat(file):
+        return open_hisarmod(path, progress=progress)
+    members = [*file.datasets, *file.unreadable]
+    has = f"with {', '.join(map(ascii, members[:8]))}" if members else "without members"
+    raise DatasetError(
+        f"{path.name}: an HDF5 file {has}, which is no set that is known; {_READS}. Otherwise, {_WRITE_NPZ}"
+    )
 
 
 def _start(path: Path) -> bytes:
     """Read the first 4 KiB of a regular file."""
     try:
         mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise DatasetError(f"{path}: a folder; expected a file of frames. Name the file in it")
         # A pipe or a device would be waited for, or would never end.
         if not stat.S_ISREG(mode):
-            raise DatasetError(f"{path}: not a regular file; {_READS}")
+            raise DatasetError(f"{path}: not a regular file; expected a file of frames. Copy it into one")
         with path.open("rb") as file:
             start = file.read(4096)
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: there is no such file; {_READS}. Check the path") from error
+        raise DatasetError(f"{path}: there is no such file; expected a file of frames. Check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise DatasetError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not start:
-        raise DatasetError(f"{path.name}: an empty file; {_READS}. Was it fetched or copied to its end?")
+        raise DatasetError(
+            f"{path.name}: an empty file; expected a file of frames. Was it fetched or copied to its end?"
+        )
     return start
 
 
@@ -85,5 +177,11 @@ def _kind(start: bytes) -> tuple[str, str]:
     text = start.decode("utf-8", errors="replace").removesuffix("\N{REPLACEMENT CHARACTER}")
     if all(character.isprintable() or character in "\n\r\t" for character in text) and "\ufffd" not in text:
         first_line = text.splitlines()[0][:40] if text.strip() else ""
-        return f"text, starting {first_line!a}", "a table of numbers is not read: write an .h5 with write_h5"
-    return f"of no known format, its first bytes are {start[:8].hex(' ')}", "write the frames as .h5 with write_h5"
+        return (
+            f"text, starting {first_line!a}",
+            f"of text, HisarMod's CSV is read, complex numbers alone; {_WRITE_NPZ}",
+        )
+    return (
+        f"of no known format, its first bytes are {start[:8].hex(' ')}",
+        "write the frames as an .npz: np.savez(FILE, iq=, label=, snr_db=, classes=)",
+    )

@@ -26,7 +26,12 @@ CLASSES = (
     "16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK",
 )  # fmt: skip
 _LABEL_BLOCK = 1 << 16
+# Signals hardly compress. Deflate reaches 1000 to 1, with which a small file would have labels for gigabytes.
+_MOST_RATIO = 100
+_FREE_OF_RATIO_BYTES = 64 << 20
+_MOST_SNR_DB = 1000
 _EXPECTED = "expected RML2018.01A's X (N, length, 2), Y one-hot (N, 24) and Z (N, 1)"
+_WAY_OUT = "Fetch the published file again, or write the part of it anew as it is laid out"
 
 
 def looks_like_rml2018(file: Hdf5File) -> bool:
@@ -42,25 +47,30 @@ def open_rml2018(file: Hdf5File, *, progress: Progress = silent) -> Dataset:
     name = file.path.name
     for member in "XYZ":
         if member in file.unreadable:
-            raise DatasetError(f"{name}: {member} is not readable: {file.unreadable[member]}")
+            raise DatasetError(f"{name}: {member} is not readable: {file.unreadable[member]}; {_EXPECTED}. {_WAY_OUT}")
     x, y, z = (file.datasets[member] for member in "XYZ")
     shapes = f"X {x.shape}, Y {y.shape}, Z {z.shape}"
     if len(x.shape) != 3 or x.shape[2] != 2 or 0 in x.shape or y.shape != (x.shape[0], len(CLASSES)):
         turned = len(x.shape) == 3 and x.shape[1] == 2
-        hint = ". I and Q are X's axis 1: save X.transpose(0, 2, 1)" if turned else ""
-        raise DatasetError(f"{name}: {shapes}; {_EXPECTED}{hint}")
+        way_out = "I and Q are X's axis 1: save X.transpose(0, 2, 1)" if turned else _WAY_OUT
+        raise DatasetError(f"{name}: {shapes}; {_EXPECTED}. {way_out}")
     if z.shape not in ((x.shape[0], 1), (x.shape[0],)):
-        raise DatasetError(f"{name}: {shapes}; {_EXPECTED}, one SNR a frame")
+        raise DatasetError(f"{name}: {shapes}; {_EXPECTED}, one SNR a frame. {_WAY_OUT}")
     for member, stored in zip("XYZ", (x, y, z), strict=True):
         if stored.dtype.kind not in "fiu":
-            raise DatasetError(f"{name}: {member} holds {stored.dtype}; expected real numbers")
+            raise DatasetError(f"{name}: {member} holds {stored.dtype}; expected real numbers. {_WAY_OUT}")
+    if x.nbytes > max(_FREE_OF_RATIO_BYTES, _MOST_RATIO * x.stored_bytes):
+        raise DatasetError(
+            f"{name}: X claims {x.nbytes} bytes out of {x.stored_bytes} in the file; expected at most {_MOST_RATIO} times "
+            f"as many, for signals hardly compress. Write it anew without compression"
+        )
     frame_bytes = x.shape[1] * 2 * x.dtype.itemsize
     return Dataset(
         source=name,
         format="rml2018",
         classes=CLASSES,
         labels=_labels(name, y, progress),
-        snr_db=_snr_db(z),
+        snr_db=_snr_db(name, z),
         length=x.shape[1],
         sample_rate_hz=None,
         # Compressed, a chunk is the least that can be read.
@@ -88,10 +98,17 @@ def _labels(name: str, y: Hdf5Dataset, progress: Progress) -> NDArray[np.int64]:
     return labels
 
 
-def _snr_db(z: Hdf5Dataset) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        snr_db: NDArray[np.float32] = z.read_all().reshape(-1).astype(np.float32)
-    return snr_db
+def _snr_db(name: str, z: Hdf5Dataset) -> NDArray[np.float32]:
+    stored = z.read_all().reshape(-1)
+    # NaN too is not within the bounds. As float64: the least int64 has no absolute value.
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(stored.astype(np.float64)) <= _MOST_SNR_DB)
+    if wrong.any():
+        bad = int(np.flatnonzero(wrong)[0])
+        raise DatasetError(
+            f"{name}: row {bad} of Z is {stored[bad]:g}; expected an SNR in dB, -20 to 30 in the published file. {_WAY_OUT}"
+        )
+    return stored.astype(np.float32)
 
 
 def _read_frames(x: Hdf5Dataset, frame_bytes: int, indices: NDArray[np.int64], out: NDArray[np.float32]) -> None:

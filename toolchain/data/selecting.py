@@ -27,7 +27,23 @@ def select_snr(dataset: Dataset, low_db: float, high_db: float) -> Dataset:
         raise DatasetError(
             f"{dataset.source}: no frame has an SNR from {low_db:g} to {high_db:g} dB; the file has {has}"
         )
-    return _part(dataset, kept)
+    return select(dataset, kept)
+
+
+def select_snrs(dataset: Dataset, snrs_db: Sequence[float]) -> Dataset:
+    """Keep the frames whose SNR is one of ``snrs_db``.
+
+    Raises :class:`DatasetError` for an SNR that no frame has.
+    """
+    asked = np.asarray(snrs_db, dtype=np.float32)
+    missing = [snr for snr in asked if snr not in dataset.snr_db]
+    if missing or not asked.size:
+        has = ", ".join(f"{snr:g}" for snr in np.unique(dataset.snr_db)[:40])
+        raise DatasetError(
+            f"{dataset.source}: no frame has an SNR of {', '.join(f'{snr:g}' for snr in missing) or 'none'} dB; "
+            f"the file has {has}"
+        )
+    return select(dataset, np.flatnonzero(np.isin(dataset.snr_db, asked)))
 
 
 def select_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
@@ -47,28 +63,30 @@ def select_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     kept = np.flatnonzero(new_number[dataset.labels] >= 0)
     if kept.size == 0:
         raise DatasetError(f"{dataset.source}: no frame is of the classes {', '.join(classes)}; leave out that choice")
-    return replace(_part(dataset, kept), classes=tuple(classes), labels=new_number[dataset.labels[kept]])
+    return replace(select(dataset, kept), classes=tuple(classes), labels=new_number[dataset.labels[kept]])
 
 
-def with_class_order(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+def with_class_order(dataset: Dataset, classes: Sequence[str], *, all_of_them: bool = True) -> Dataset:
     """Renumber the classes in the order of ``classes``, which has the same names; frames and their order stay.
 
-    A model knows its classes by number: a set read for it must count as the set it was trained on.
+    A model knows its classes by number: a set read for it must count as the set it was trained on. Without
+    ``all_of_them`` a set that lacks some of ``classes`` will do: it can be judged, though not trained on.
     Raises :class:`DatasetError` that names what is missing or too much.
     """
-    missing = [name for name in dataset.classes if name not in classes]
-    extra = [name for name in classes if name not in dataset.classes]
-    if missing or extra or len(classes) != len(dataset.classes):
+    extra = [name for name in dataset.classes if name not in classes]
+    missing = [name for name in classes if name not in dataset.classes] if all_of_them else []
+    if missing or extra or len(set(classes)) != len(classes):
         raise DatasetError(
             f"{dataset.source}: its classes are {', '.join(dataset.classes)}; asked for {', '.join(classes)}: "
-            f"missing there: {', '.join(missing) or 'none'}, unknown here: {', '.join(extra) or 'none'}; "
+            f"missing there: {', '.join(extra) or 'none'}, unknown here: {', '.join(missing) or 'none'}; "
             f"expected the same names, each once, in any order"
         )
     new_number = np.array([classes.index(name) for name in dataset.classes], dtype=np.int64)
     return replace(dataset, classes=tuple(classes), labels=new_number[dataset.labels])
 
 
-def _part(dataset: Dataset, kept: NDArray[np.int64]) -> Dataset:
+def select(dataset: Dataset, kept: NDArray[np.int64]) -> Dataset:
+    """Keep the frames at the positions ``kept``, int64 (n,), in that order."""
     return replace(
         dataset,
         labels=dataset.labels[kept],

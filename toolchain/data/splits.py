@@ -48,7 +48,7 @@ def stratified_split(
     ):
         raise DatasetError(f"split fractions {fractions}; expected three above 0 that add up to 1, as (0.6, 0.2, 0.2)")
     parts: tuple[list[NDArray[np.int64]], ...] = ([], [], [])
-    for cell in _cells(labels, snr_db):
+    for cell in cells_of(labels, snr_db):
         label, cell_snr_db = int(labels[cell[0]]), np.float32(snr_db[cell[0]])
         if cell.size < 3:
             name = classes[label] if label < len(classes) else f"class {label}"
@@ -80,7 +80,7 @@ def stratified_sample(
     """
     if not 0 < count <= indices.size:
         raise DatasetError(f"{count} frames to be chosen of {indices.size}; expected 1 to {indices.size}")
-    cells = [indices[cell] for cell in _cells(labels[indices], snr_db[indices])]
+    cells = [indices[cell] for cell in cells_of(labels[indices], snr_db[indices])]
     sizes = np.array([cell.size for cell in cells])
     # The highest level to which every cell can be filled, as water fills vessels.
     level = 0
@@ -94,7 +94,7 @@ def stratified_sample(
     return np.sort(np.concatenate(chosen)).astype(np.int64, copy=False)
 
 
-def _cells(labels: NDArray[np.int64], snr_db: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+def cells_of(labels: NDArray[np.int64], snr_db: NDArray[np.float32]) -> list[NDArray[np.int64]]:
     """Group positions by class and SNR, in ascending order of both; within a cell in the set's order."""
     if labels.size == 0:
         return []

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from toolchain.evaluation import Evaluation
 from toolchain.pruning import Plan
 
 # Two colours that stay apart for colour-blind readers and in grey (Okabe and Ito).
@@ -41,22 +42,36 @@ def write_figures(
     _save(confusions(confusion, classes), folder / "confusion.png")
 
 
-def accuracy_by_snr(models: Mapping[str, Any], level: float) -> Figure:
-    """Accuracy on the test split against SNR, a line a model, with the sensitivity of each where its line crosses."""
+def write_evaluation_figures(folder: Path, evaluation: Evaluation, *, name: str) -> None:
+    """Draw accuracy by SNR and the confusion matrix of one model, called ``name``, into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "accuracy": evaluation.accuracy,
+        "accuracy_by_snr": evaluation.by_snr,
+        "sensitivity_db": evaluation.sensitivity_db,
+    }
+    part = "all frames" if evaluation.part == "all" else f"the {evaluation.part} split"
+    _save(accuracy_by_snr({name: values}, evaluation.level, part), folder / "accuracy.png")
+    _save(confusions({name: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
+
+
+def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the test split") -> Figure:
+    """Accuracy on ``part`` against SNR, a line a model, with the sensitivity of each where its line crosses."""
     figure = Figure(figsize=(7, 4.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     for name, model in models.items():
         points = sorted((float(snr), share) for snr, share in model["accuracy_by_snr"].items())
         label = f"{name}, {model['accuracy']:.1%} over all"
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=label)
+        colour = COLOURS.get(name, COLOURS["original"])
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=label)
         if model["sensitivity_db"] is not None:
-            axes.plot([model["sensitivity_db"]] * 2, [0, level], color=COLOURS[name], linewidth=0.8, linestyle=":")
+            axes.plot([model["sensitivity_db"]] * 2, [0, level], color=colour, linewidth=0.8, linestyle=":")
     axes.axhline(level, color="0.5", linewidth=0.8, linestyle=":")
     axes.annotate(
         f"sensitivity: {level:.0%}", (1, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),
         textcoords="offset points", ha="right", fontsize=8, color="0.35",
     )  # fmt: skip
-    axes.set(xlabel="SNR in dB", ylabel="accuracy on the test split", ylim=(0, 1))
+    axes.set(xlabel="SNR in dB", ylabel=f"accuracy on {part}", ylim=(0, 1))
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
@@ -110,10 +125,10 @@ def loss_of_blocks(plan: Plan) -> Figure:
 
 def confusions(confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
     """The confusion matrix of each model, side by side: shares of the true class, in percent."""
-    figure = Figure(
-        figsize=(2 + 0.95 * len(classes), 1.2 + 0.46 * len(classes)), dpi=DOTS_PER_INCH, layout="constrained"
-    )
-    for axes, (name, counts) in zip(figure.subplots(1, len(confusion), sharey=True), confusion.items(), strict=True):
+    size = (2 + 0.475 * len(classes) * len(confusion), 1.2 + 0.46 * len(classes))
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
+    columns = figure.subplots(1, len(confusion), sharey=True, squeeze=False)[0]
+    for axes, (name, counts) in zip(columns, confusion.items(), strict=True):
         _confusion(axes, np.asarray(counts, dtype=float), classes)
         axes.set_title(name)
         axes.set_xlabel("named, percent of the true modulation's frames")

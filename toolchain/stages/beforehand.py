@@ -9,11 +9,12 @@ from torch import nn
 from deploy.affinity import cores_for
 from deploy.host import usable_cores
 from deploy.targets import check_is_here, load_target
+from toolchain.data import is_set_folder
 from toolchain.errors import ModelError, PlanError, RecipeError
 from toolchain.models import ModelCard, create_model, load_card, load_model
 from toolchain.models.residual import ResidualUnit, ShortcutUnit
 from toolchain.pruning import units_to_keep
-from toolchain.recipe import Recipe
+from toolchain.recipe import Recipe, files_in
 from toolchain.stages.train import DEFAULT_ARCHITECTURE
 
 
@@ -27,10 +28,10 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
         raise RecipeError(f"run.threads = {recipe.run.threads}: this process may use {cores} cores; 0 takes them all")
     check_is_here(load_target(recipe.profile.target))
     cores_for(recipe.profile.threads)
-    for name, text in (("data.file", recipe.data.file), ("model.weights", recipe.model.weights)):
-        if text is not None and not Path(text).is_file():
+    for (table, key), text in files_in(recipe).items():
+        if not Path(text).is_file() and not (key == "file" and is_set_folder(Path(text))):
             found = "this is no file" if Path(text).exists() else "there is no such file"
-            raise RecipeError(f"{name} = {text}: {found}; expected a file")
+            raise RecipeError(f"{table}.{key} = {text}: {found}; expected a file")
     card = load_card(Path(recipe.model.weights)) if recipe.model.weights else None
     if card is not None:
         _check_card(recipe, card)

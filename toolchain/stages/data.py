@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.frames.h5 import FORMAT as OWN_FORMAT
 from deploy.progress import Progress
-from toolchain.data import check_frames, open_dataset, stratified_split, write_h5
-from toolchain.data.generator import PRESETS, generate
+from toolchain.data import check_frames, record_of, verify_h5
+from toolchain.data.synth import write_generated
 from toolchain.errors import RecipeError
 from toolchain.recipe import snrs_db
 from toolchain.run_folder import StageOutput, write_json
@@ -21,12 +22,14 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     (out.path / "data").mkdir()
     if table.file is None:
         _generate(run, out.path / GENERATED, progress)
-    found = run.selected(open_dataset(Path(table.file or out.path / GENERATED), progress=progress))
+    whole = run.opened_whole(Path(table.file or out.path / GENERATED), progress)
+    found = run.use.selected(whole)
     dataset = run.ordered(found)
     check_frames(dataset, expected_length=run.card.length if run.card else None, progress=progress)
-    fractions = (table.train, table.validation, 1 - table.train - table.validation)
+    if table.file is not None and whole.format == OWN_FORMAT:
+        verify_h5(Path(table.file), progress=progress)
     # By the file's own class numbers: the order of a model's classes moves no frame to another split.
-    split = stratified_split(found.labels, found.snr_db, fractions=fractions, seed=run.seed, classes=found.classes)
+    split = run.use.split_of(found)
     _check_batches(run, len(split.train))
     np.savez(out.path / "data" / "split.npz", train=split.train, validation=split.validation, test=split.test)
     described = {
@@ -34,6 +37,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         "fingerprint": dataset.fingerprint,
         "classes": list(dataset.classes),
         "frames": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "use": record_of(whole, run.use),
     }
     write_json(out.path / "data" / "dataset.json", described)
     if table.file is not None:
@@ -56,15 +60,11 @@ def _check_batches(run: Run, train_frames: int) -> None:
 
 def _generate(run: Run, path: Path, progress: Progress) -> None:
     table = run.recipe.data
-    made = generate(
-        table.preset, frames_per_cell=table.frames_per_cell, snr_db=snrs_db(table), seed=run.seed, progress=progress
-    )
-    write_h5(
+    write_generated(
         path,
-        iq=made.iq,
-        label=made.label,
-        snr_db=made.snr_db,
-        classes=PRESETS[table.preset].classes,
-        sample_rate_hz=PRESETS[table.preset].sample_rate_hz,
-        made_by=f"thinwave generator, preset {table.preset}, seed {run.seed}",
+        table.preset,
+        frames_per_cell=table.frames_per_cell,
+        snr_db=snrs_db(table),
+        seed=run.seed,
+        progress=progress,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from deploy.bundle import open_bundle
 from deploy.host import describe_host, package_version
 from deploy.progress import Progress
+from toolchain.recipe import files_in
 from toolchain.report import markdown, write_figures
 from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import MODELS, Run
@@ -83,9 +84,8 @@ def _model(run: Run, name: str, latency: dict[str, Any]) -> dict[str, Any]:
 def _settings(run: Run) -> dict[str, Any]:
     """The recipe's values; of files only the names, for the results may travel."""
     values = run.recipe.model_dump(mode="json")
-    for table, key in (("data", "file"), ("model", "weights"), ("profile", "target")):
-        if values[table][key] is not None:
-            values[table][key] = Path(values[table][key]).name
+    for (table, key), text in files_in(run.recipe).items():
+        values[table][key] = Path(text).name
     return values
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.progress import Progress
-from toolchain.data import Dataset, Part, open_dataset, select_snr, stratified_sample, with_class_order
+from toolchain.data import Dataset, DataUse, Part, open_dataset, stratified_sample, with_class_order
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
 from toolchain.recipe import Recipe
@@ -44,9 +44,22 @@ class Run:
         """The one number that all randomness of the run comes from."""
         return self.recipe.run.seed
 
-    def selected(self, dataset: Dataset) -> Dataset:
-        """The frames of ``dataset`` within the recipe's SNRs."""
-        return select_snr(dataset, self.recipe.data.snr_min_db, self.recipe.data.snr_max_db)
+    @property
+    def use(self) -> DataUse:
+        """Which frames of the set the recipe takes, and how it splits them."""
+        table = self.recipe.data
+        return DataUse(
+            snr_min_db=table.snr_min_db,
+            snr_max_db=table.snr_max_db,
+            classes=table.classes,
+            split=table.split,
+            fractions=(table.train, table.validation, 1 - table.train - table.validation),
+            seed=self.seed,
+        )
+
+    def opened_whole(self, path: Path, progress: Progress) -> Dataset:
+        """The whole set in ``path``, before anything is selected."""
+        return open_dataset(path, length=self.recipe.data.length, progress=progress)
 
     def ordered(self, dataset: Dataset) -> Dataset:
         """``dataset`` with its classes in the model's order, where a model says one."""
@@ -57,7 +70,7 @@ class Run:
         """Open the frames, filtered, with the classes in the order of the model's logits; once."""
         if self.opened is None:
             path = Path(self.recipe.data.file or self.path / GENERATED)
-            self.opened = self.ordered(self.selected(open_dataset(path, progress=progress)))
+            self.opened = self.ordered(self.use.selected(self.opened_whole(path, progress)))
 
     @property
     def dataset(self) -> Dataset:

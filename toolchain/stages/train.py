@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def trained(
         progress=progress,
     )
     out.earlier_s = history.earlier_s
-    record = {"settings": asdict(settings), "epochs": list(history.epochs), "best_epoch": history.best_epoch}
+    record = {
+        "settings": asdict(settings),
+        "epochs": list(history.epochs),
+        "best_epoch": history.best_epoch,
+        # From which `thinwave evaluate` knows the frames that this model never saw.
+        "data": json.loads((run.path / "data" / "dataset.json").read_text())["use"],
+    }
     save_model(out.path / f"{name}.safetensors", fitted, replace(card, training=record))
     return history.epochs[history.best_epoch]["validation_accuracy"]

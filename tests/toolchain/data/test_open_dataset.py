@@ -110,8 +110,8 @@ def test_other_pickles_are_refused_as_pickles(content, tmp_path):
     ("content", "message"),
     [
         (b"", "an empty file"),
-        (npz(), r"a zip archive, or numpy's \.npz.*unpack it first"),
-        (zipped(), "a zip archive.*unpack it first"),
+        (npz(), r"has no label"),
+        (zipped(), "a zip archive.*Unpack it first"),
         (gzip.compress(pickle.dumps(CELLS)), "gzip.*Unpack it first"),
         (bz2.compress(pickle.dumps(CELLS)), "bzip2.*Unpack it first"),
         (lzma.compress(pickle.dumps(CELLS)), "xz.*Unpack it first"),
@@ -146,15 +146,15 @@ def test_what_is_not_read_is_named(content, message, tmp_path):
 def test_hdf5_of_others_is_named_as_hdf5(user_block, tmp_path):
     path = tmp_path / "set.mat"
     with h5py.File(path, "w", userblock_size=user_block) as file:
-        file["XTrainIQ"] = np.zeros(3)
-    with pytest.raises(DatasetError, match="thinwave did not write, with XTrainIQ"):
+        file["samples"] = np.zeros(3)
+    with pytest.raises(DatasetError, match="an HDF5 file with 'samples', which is no set that is known"):
         open_dataset(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="there is no such file"):
         open_dataset(tmp_path / "none.pkl")
-    with pytest.raises(DatasetError, match="a folder; expected a file"):
+    with pytest.raises(DatasetError, match="a folder, and neither HisarMod's nor HKDD's"):
         open_dataset(tmp_path)
     with pytest.raises(DatasetError, match="cannot be read"):
         open_dataset(tmp_path / "nul\0l")

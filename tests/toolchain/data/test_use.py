@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from toolchain.data import Dataset, DataUse, from_memory, record_of, split_by, use_in, use_in_words
+from toolchain.errors import DatasetError
+
+
+@pytest.fixture
+def dataset():
+    """3 classes x 4 SNRs (0, 2, 4, 6 dB) x 10 frames; frame i is filled with i."""
+    iq = np.broadcast_to(np.arange(120, dtype="f4")[:, None, None], (120, 2, 2)).copy()
+    return Dataset(
+        source="set.h5", format="test", classes=("a", "b", "c"), labels=np.repeat([0, 1, 2], 40),
+        snr_db=np.tile(np.repeat([0, 2, 4, 6], 10), 3), length=2, sample_rate_hz=None, read=from_memory(iq),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("use", "frames", "classes"),
+    [
+        (DataUse(), 120, ("a", "b", "c")),
+        (DataUse(snr_min_db=4), 60, ("a", "b", "c")),
+        (DataUse(snr_max_db=0), 30, ("a", "b", "c")),
+        (DataUse(snr_min_db=2, snr_max_db=4, classes=("c", "a")), 40, ("c", "a")),
+        (DataUse(snrs_db=(0, 6)), 60, ("a", "b", "c")),
+    ],
+)
+def test_use_takes_its_snrs_and_classes(dataset, use, frames, classes):
+    selected = use.selected(dataset)
+    assert len(selected) == frames
+    assert selected.classes == classes
+    # Frame i is of class i // 40, whatever its number now.
+    names = [selected.classes[label] for label in selected.labels]
+    assert names == ["abc"[int(frame) // 40] for frame in selected.frames(np.arange(frames))[:, 0, 0]]
+
+
+def test_use_splits_as_its_convention_does(dataset):
+    use = DataUse(split="sequential-80-20", seed=5)
+    expected = split_by("sequential-80-20", dataset, seed=5)
+    np.testing.assert_array_equal(use.split_of(dataset).validation, expected.validation)
+
+
+def test_words_become_a_use():
+    assert use_in_words(classes="BPSK, QPSK", snr_db="10:") == DataUse(classes=("BPSK", "QPSK"), snr_min_db=10)
+    assert use_in_words(classes=None, snr_db="0,2", split="own", seed=3) == DataUse(snrs_db=(0, 2), split="own", seed=3)
+    assert use_in_words(classes=None, snr_db=None) == DataUse()
+    with pytest.raises(DatasetError, match=r'classes "a,,b": expected names with a comma between'):
+        use_in_words(classes="a,,b", snr_db=None)
+
+
+@pytest.mark.parametrize(
+    "use", [DataUse(), DataUse(snrs_db=(0, 2), classes=("a", "b"), split="own", seed=3, snr_min_db=1)]
+)
+def test_record_finds_the_use_of_the_very_set_again(dataset, use):
+    record = json.loads(json.dumps(record_of(dataset, use)))
+    assert record["source"] == "set.h5"
+    assert use_in(record, dataset) == use
+    assert use_in(record, DataUse(snr_min_db=2).selected(dataset)) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"fingerprint": 3}, {"use": {}}, {"fingerprint": "right"}, {"fingerprint": "right", "use": {"a": 1}}],
+)  # fmt: skip
+def test_record_that_says_nothing_is_no_use(dataset, record):
+    if record.get("fingerprint") == "right":
+        record["fingerprint"] = dataset.fingerprint
+    assert use_in(record, dataset) is None

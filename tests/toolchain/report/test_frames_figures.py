@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from deploy.frames.dataset import Dataset, from_memory
+from toolchain.data.generator import PRESETS, generate
+from toolchain.data.inspection import inspect_dataset
+from toolchain.report.frames_figures import (
+    class_file_name,
+    phase_power,
+    readable,
+    recover_symbols,
+    write_frames_figures,
+)
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch) -> None:
+    """Pictures of a ninth of the dots: they are made in less time."""
+    monkeypatch.setattr("toolchain.report.frames_figures.DOTS_PER_INCH", 40)
+
+
+def make(classes, frames=8, snrs_db=(-2.0, 10.0), length=64, rate_hz=None, iq=None) -> Dataset:
+    count = len(classes) * len(snrs_db) * frames
+    drawn = np.random.default_rng(0).standard_normal((count, 2, length)).astype(np.float32)
+    return Dataset(
+        source="set.h5",
+        format="test",
+        classes=classes,
+        labels=np.repeat(np.arange(len(classes)), len(snrs_db) * frames),
+        snr_db=np.tile(np.repeat(snrs_db, frames), len(classes)),
+        length=length,
+        sample_rate_hz=rate_hz,
+        read=from_memory(drawn if iq is None else iq),
+    )
+
+
+def test_every_class_has_a_file_and_progress_is_told(tmp_path):
+    made = generate("rml2016a", frames_per_cell=10, snr_db=[0, 18], seed=1)
+    kept = made.label < 4
+    dataset = Dataset(
+        source="made.h5", format="test", classes=PRESETS["rml2016a"].classes[:4], labels=made.label[kept],
+        snr_db=made.snr_db[kept], length=128, sample_rate_hz=200e3, read=from_memory(made.iq[kept]),
+    )  # fmt: skip
+    calls = []
+    inspection = inspect_dataset(dataset)
+    written = write_frames_figures(
+        tmp_path / "new" / "plots",
+        dataset,
+        inspection,
+        progress=lambda done, total, note="": calls.append((done, total)),
+    )
+    classes = ["class-0-8PSK.png", "class-1-AM-DSB.png", "class-2-AM-SSB.png", "class-3-BPSK.png"]
+    assert [path.name for path in written] == ["overview.png", "cells.png", "snr.png", *classes]
+    assert calls == [(step, 7) for step in range(1, 8)]
+    for path in written:
+        picture = imread(path)
+        assert min(picture.shape[:2]) > 70
+        assert picture[..., :3].std() > 0.01
+    again = write_frames_figures(tmp_path / "again", dataset, inspection)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
+
+
+def test_names_that_file_systems_and_fonts_dislike(tmp_path):
+    classes = ("a/b", "A/B", "..", "$x^{$", "调制\n", "long " * 60, "CON", "\udc80")
+    dataset = make(classes, frames=2, snrs_db=(0.0,))
+    written = write_frames_figures(tmp_path, dataset, inspect_dataset(dataset))
+    names = [path.name for path in written]
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert len({name.lower() for name in names}) == len(names) == 2 + len(classes)
+    assert all(name.isascii() and len(name) < 64 for name in names)
+
+
+def test_file_names_by_hand():
+    classes = [f"class {number}" for number in range(11)]
+    assert class_file_name(classes, 3) == "class-03-class_3.png"
+    assert class_file_name([".."], 0) == "class-0.png"
+
+
+def test_letters_without_a_glyph_are_spelt_out():
+    assert readable("8PSK $é") == "8PSK $é"
+    assert readable("制") == "<5236>"
+    assert readable("a" * 40) == "a" * 27 + "…"
+
+
+def test_odd_sets_are_drawn(tmp_path):
+    silent = np.zeros((4, 2, 1), dtype=np.float32)
+    for number, dataset in enumerate(
+        [
+            make(("a", "b"), frames=1, snrs_db=(0.0,), length=2),
+            make(("a", "b"), frames=2, snrs_db=(0.0,), length=1, iq=silent),
+            make(("QPSK", "b"), frames=3, snrs_db=(20.0,), length=400, rate_hz=1e6),
+        ]
+    ):
+        assert len(write_frames_figures(tmp_path / str(number), dataset, inspect_dataset(dataset))) == 4
+
+
+def test_set_without_frames_has_its_table_only(tmp_path):
+    dataset = make(("a", "b"), frames=0)
+    assert [path.name for path in write_frames_figures(tmp_path, dataset, inspect_dataset(dataset))] == ["cells.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [("BPSK", 2), ("QPSK", 4), ("8PSK", 8), ("PSK-8", 8), ("QAM16", 4), ("64QAM", 4), ("PAM4", 2), ("OOK", 2)]
+    + [(name, None) for name in ("32QAM", "16PSK", "OQPSK", "GMSK", "16APSK", "AM-DSB", "CPFSK", "QAM", "PSK")],
+)
+def test_power_that_shows_the_phase(name, power):
+    assert phase_power(name) == power
+
+
+@pytest.mark.parametrize(("name", "points"), [("BPSK", 2), ("QPSK", 4), ("8PSK", 8)])
+def test_symbols_of_generated_frames_come_back(name, points):
+    preset = PRESETS["rml2016a"]
+    made = generate("rml2016a", frames_per_cell=20, snr_db=[18], seed=4)
+    frames = made.iq[made.label == preset.classes.index(name)]
+    symbols = recover_symbols(frames, preset.samples_per_symbol, points)
+    assert symbols.shape == (20, 12)  # 16 symbols a frame, less 2 at either end
+    # To the first power of the turn between points: all together, to within echoes and noise.
+    turned = symbols**points
+    together = np.abs(np.mean(turned / np.abs(turned)))
+    assert together > 0.8
+    assert np.median(np.abs(np.abs(symbols) - 1)) < 0.15

@@ -1,0 +1,61 @@
+"""Options and checks that several of ``thinwave``'s commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import reduce
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from toolchain.errors import ToolchainError
+
+# What the `toolchain` extra brings and a device lacks, that training and exporting import.
+EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+replace_option = click.option("--replace", is_flag=True, help="Write over a file that is there already.")
+
+
+def selection_options(command: Decorated) -> Decorated:
+    """Give a command the options that keep a part of a set, and say what a recording does not."""
+    options = (
+        click.option("--classes", metavar="A,B,...", help="Keep these classes, numbered in this order."),
+        click.option("--snr-db", metavar="SNRS", help="Keep these SNRs: 10:18 or 10: (from, to), 0,10,20, or 0:18:2."),
+        click.option(
+            "--length", type=click.IntRange(min=1), help="Cut a SigMF recording into frames of so many samples."
+        ),
+        click.option(
+            "--unknown-snr-db", type=float, metavar="DB", help="The SNR of what a SigMF recording says none of."
+        ),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def writable_output(context: click.Context, argument: click.Parameter, value: Path) -> Path:
+    """Refuse, as a callback, an output whose folder is not there, or that is there already unless ``--replace``."""
+    if value.is_dir() or not value.parent.is_dir():
+        raise click.BadParameter(f"{value} is a folder, or in a folder that is not there", context, argument)
+    if not os.access(value.parent, os.W_OK):
+        raise click.BadParameter(f"{value} may not be written", context, argument)
+    return value
+
+
+def refuse_existing(path: Path, *, replace: bool) -> None:
+    """Raise ToolchainError where ``path`` is there already and may not be written over."""
+    if path.exists() and not replace:
+        raise ToolchainError(f"{path}: is there already; name another file, or write over it with --replace")
+
+
+def require_extra(*modules: str) -> None:
+    """Raise ToolchainError where the toolchain extra (or those of its modules that are named) is not installed."""
+    missing = [name for name in modules or EXTRA if find_spec(name) is None]
+    if missing:
+        raise ToolchainError(
+            f"this command needs {', '.join(missing)}, which a device installation leaves out; install with\n"
+            '  pip install "thinwave[toolchain]"'
+        )

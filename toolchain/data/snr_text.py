@@ -1,0 +1,68 @@
+"""SNRs as people type them: ``-20:18:2``, ``0,10,20``, ``10:``."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from toolchain.errors import DatasetError
+
+MOST_SNRS = 1000
+
+
+class SnrChoice(NamedTuple):
+    """SNRs to keep, in dB: from ``low_db`` to ``high_db``, both included (None: no end), or exactly ``values_db``."""
+
+    low_db: float | None
+    high_db: float | None
+    values_db: tuple[float, ...] | None
+
+
+def snrs_in(text: str) -> tuple[float, ...]:
+    """Read a list of SNRs in dB: ``low:high:step``, both ends included, or numbers with commas between.
+
+    Raises :class:`DatasetError` for anything else.
+    """
+    expected = "expected low:high:step in dB, both ends included, as -20:18:2, or numbers, as 0,10,20"
+    try:
+        if ":" not in text:
+            numbers = tuple(_number(part) for part in text.split(","))
+        else:
+            low, high, step = (_number(part) for part in text.split(":"))
+            if step <= 0 or high < low or (high - low) / step > MOST_SNRS:
+                raise ValueError("a step that is not above 0, or ends in the wrong order, or too many")
+            # A little past the end, for 18 is -20 + 19 x 2 and 0.3 is a little more than 0 + 3 x 0.1.
+            numbers = tuple(float(number) for number in np.arange(low, high + step * 1e-6, step).round(9))
+    except ValueError as error:
+        raise DatasetError(f'SNRs "{text}": {expected}') from error
+    if len(set(numbers)) < len(numbers):
+        raise DatasetError(f'SNRs "{text}": one is there twice; {expected}')
+    return numbers
+
+
+def snr_choice(text: str) -> SnrChoice:
+    """Read which SNRs to keep: ``low:high`` with either end left out, or a list as :func:`snrs_in` reads it.
+
+    Raises :class:`DatasetError` for anything else.
+    """
+    low, colon, high = text.partition(":")
+    if not colon or ":" in high:
+        return SnrChoice(None, None, snrs_in(text))
+    try:
+        ends = [_number(end) if end.strip() else None for end in (low, high)]
+        if ends == [None, None] or (ends[0] is not None and ends[1] is not None and ends[0] > ends[1]):
+            raise ValueError("no end, or in the wrong order")
+    except ValueError as error:
+        raise DatasetError(
+            f'SNRs "{text}": expected low:high in dB, as 10:18, 10: or :0; low:high:step; or numbers, as 0,10,20'
+        ) from error
+    return SnrChoice(ends[0], ends[1], None)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

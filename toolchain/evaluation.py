@@ -1,0 +1,108 @@
+"""How good a model is on a set: overall, by SNR, class by class, and as sensitivity in dB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
+from deploy.frames.dataset import Dataset
+from deploy.progress import Progress, silent
+from toolchain.data import DataUse, Part, select, use_in, with_class_order
+from toolchain.errors import DatasetError
+from toolchain.models import ModelCard
+from toolchain.training import predictions_of
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model answered on ``part`` ("test", "all", ...) of a set.
+
+    ``accuracy`` is a fraction; ``by_snr`` the same by SNR in dB, as text; ``confusion`` counts, rows the true class;
+    ``sensitivity_db`` the SNR at which the accuracy crosses ``level``, None where it does not.
+    """
+
+    part: str
+    frames: int
+    classes: tuple[str, ...]
+    accuracy: float
+    by_snr: dict[str, float]
+    confusion: NDArray[np.int64]
+    sensitivity_db: float | None
+    level: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "part": self.part,
+            "frames": self.frames,
+            "classes": list(self.classes),
+            "accuracy": self.accuracy,
+            "accuracy_by_snr": self.by_snr,
+            "confusion": self.confusion.tolist(),
+            "sensitivity_db": self.sensitivity_db,
+            "sensitivity_level": self.level,
+        }
+
+
+def evaluate_on(
+    dataset: Dataset,
+    use: DataUse,
+    model: nn.Module,
+    card: ModelCard,
+    *,
+    wanted: str | None = None,
+    level: float = 0.6,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Judge ``model`` by frames of ``dataset`` that :func:`part_for` chooses, of the SNRs and classes of ``use``.
+
+    Raises :class:`DatasetError` where the set and the model do not fit, or no frames are left.
+    """
+    part, name = part_for(dataset, use, card, wanted)
+    if len(part) == 0:
+        raise DatasetError(f"{dataset.source}: no frames are left to evaluate; widen the choice of SNRs or classes")
+    predicted, labels = predictions_of(model, part, progress), part.labels
+    by_snr = accuracy_by_snr(labels, predicted, part.snr_db)
+    return Evaluation(
+        part=name,
+        frames=len(part),
+        classes=card.classes,
+        accuracy=accuracy(labels, predicted),
+        by_snr=by_snr,
+        confusion=confusion_matrix(labels, predicted, len(card.classes)),
+        sensitivity_db=sensitivity_db(by_snr, level),
+        level=level,
+    )
+
+
+def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None) -> tuple[Part, str]:
+    """Choose the frames of ``dataset`` to judge a model by, and name the choice; classes are numbered as the model's.
+
+    On the very set that it was trained on (the card remembers which), that is the test split that training never saw;
+    on another set it is everything. ``wanted`` ("test", "validation", "train", "all") asks for one. Of these, the SNRs
+    and classes of ``use`` are kept.
+    Raises :class:`DatasetError` for classes that the model does not know, frames of another length, and for a split of
+    a set that the model was not trained on.
+    """
+    if dataset.length != card.length:
+        raise DatasetError(
+            f"{dataset.source}: its frames have {dataset.length} samples, and the model takes {card.length}; expected the "
+            f"same length. Evaluate on a set like the one it was trained on"
+        )
+    trained_on = use_in(card.training.get("data", {}), dataset)
+    if trained_on is None and wanted not in (None, "all"):
+        raise DatasetError(
+            f"{dataset.source}: its {wanted} split asked for, and it is not the set that the model was trained on (or the "
+            f"model's file does not say which that was); expected that set, or --part all"
+        )
+    name = wanted or ("all" if trained_on is None else "test")
+    if name != "all" and trained_on is not None:
+        dataset = trained_on.selected(dataset)
+        dataset = select(dataset, getattr(trained_on.split_of(dataset), name))
+    dataset = with_class_order(use.selected(dataset), card.classes, all_of_them=False)
+    return Part(dataset, np.arange(len(dataset))), name

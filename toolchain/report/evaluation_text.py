@@ -1,0 +1,56 @@
+"""What the terminal shows of an evaluation: the figures, accuracy by SNR, and what is taken for what."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from toolchain.evaluation import Evaluation
+
+_MOST_CONFUSIONS = 5
+_BAR_WIDTH = 30
+_PARTS = {
+    "test": "the test split, which the training never saw",
+    "validation": "the validation split, by which the training chose its epoch",
+    "train": "the training split",
+    "all": "all its frames",
+}
+
+
+def show_evaluation(console: Console, evaluation: Evaluation, *, source: str) -> None:
+    """Print an evaluation on ``source`` to ``console``."""
+    console.print(f"{evaluation.frames:,} frames of {source}: {_PARTS[evaluation.part]}", soft_wrap=True)
+    console.print(f"accuracy     {evaluation.accuracy:.2%}")
+    console.print(f"sensitivity  {_sensitivity(evaluation)}")
+    table = Table("SNR, dB", "accuracy", "", show_edge=False, pad_edge=False)
+    table.columns[0].justify = table.columns[1].justify = "right"
+    for snr, share in evaluation.by_snr.items():
+        table.add_row(snr, f"{share:.1%}", "━" * round(_BAR_WIDTH * share))
+    console.print()
+    console.print(table)
+    console.print()
+    for sentence in confusions_in_words(evaluation):
+        console.print(sentence)
+
+
+def confusions_in_words(evaluation: Evaluation) -> list[str]:
+    """Name the classes that are most often taken for another: the share of the true class's frames."""
+    counts = evaluation.confusion.astype(float)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    np.fill_diagonal(shares, 0)
+    worst = np.argsort(shares, axis=None, kind="stable")[::-1][:_MOST_CONFUSIONS]
+    sentences = []
+    for true, named in zip(*np.unravel_index(worst, shares.shape), strict=True):
+        if shares[true, named] > 0:
+            classes = evaluation.classes
+            sentences.append(f"{classes[true]} is taken for {classes[named]}: {shares[true, named]:.1%} of its frames")
+    return sentences
+
+
+def _sensitivity(evaluation: Evaluation) -> str:
+    if evaluation.sensitivity_db is not None:
+        return f"{evaluation.sensitivity_db:.2f} dB, where the accuracy crosses {evaluation.level:.0%}"
+    above = all(share >= evaluation.level for share in evaluation.by_snr.values())
+    where = "is above" if above else "does not rise above"
+    return f"none: the accuracy {where} {evaluation.level:.0%} at {'all' if above else 'the highest'} of these SNRs"

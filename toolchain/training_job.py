@@ -1,0 +1,109 @@
+"""One model trained on one file: the work of ``thinwave train``.
+
+While it goes on, ``MODEL.safetensors.training/`` beside the model holds the settings and the last finished epoch, so
+that the same command goes on after an interrupt; the model appears when it is complete, and the folder goes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy.frames.dataset import Dataset
+from deploy.progress import Progress, silent
+from toolchain.data import DataUse, Part, check_frames, record_of
+from toolchain.errors import RunError, TrainingError
+from toolchain.models import ModelCard, create_model, save_model
+from toolchain.run_folder import locked, write_json
+from toolchain.training import FitSettings, History, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What is trained, and how: ``epochs`` passes over the training split."""
+
+    architecture: str
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    rotate: bool
+    use: DataUse
+
+
+def train_on(
+    dataset: Dataset, job: TrainingJob, out: Path, *, replace: bool = False, progress: Progress = silent
+) -> tuple[ModelCard, History]:
+    """Train a model on ``dataset`` and write it to ``out``, going on where an interrupted call stopped.
+
+    Raises RunError where ``out`` is there already (unless ``replace``) or another job's half-trained model is,
+    DatasetError for a set that cannot be used, TrainingError where training goes wrong.
+    """
+    if out.exists() and not replace:
+        raise RunError(f"{out}: is there already; name another file with --out, or write over it with --replace")
+    generator = torch.Generator().manual_seed(job.use.seed)
+    selected = job.use.selected(dataset)
+    model = create_model(job.architecture, len(selected.classes), selected.length, generator=generator)
+    check_frames(selected, progress=progress)
+    split = job.use.split_of(selected)
+    steps_per_epoch = len(split.train) // job.batch
+    if steps_per_epoch == 0:
+        raise TrainingError(
+            f"a batch of {job.batch} frames is more than the {len(split.train)} training frames; lower --batch"
+        )
+    settings = FitSettings(
+        steps=job.epochs * steps_per_epoch,
+        batch=job.batch,
+        learning_rate=job.learning_rate,
+        weight_decay=job.weight_decay,
+        rotate=job.rotate,
+    )
+    data = record_of(dataset, job.use)
+    folder = out.with_name(f"{out.name}.training")
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        _take(folder, {"architecture": job.architecture, "settings": asdict(settings), "data": data}, replace=replace)
+        fitted, history = fit(
+            model,
+            Part(selected, split.train),
+            Part(selected, split.validation),
+            settings,
+            seed=job.use.seed,
+            checkpoint=folder / "checkpoint.pt",
+            progress=progress,
+        )
+        record = {"settings": asdict(settings), "epochs": list(history.epochs), "best_epoch": history.best_epoch}
+        card = ModelCard(
+            architecture=job.architecture,
+            classes=selected.classes,
+            length=selected.length,
+            training={**record, "data": data},
+        )
+        save_model(folder / "model.safetensors", fitted, card)
+        (folder / "model.safetensors").replace(out)
+    shutil.rmtree(folder)
+    return card, history
+
+
+def _take(folder: Path, described: Mapping[str, Any], *, replace: bool) -> None:
+    """Make ``folder`` this job's; raises RunError where it holds another one's work, unless ``replace``."""
+    file, after = folder / "job.json", json.loads(json.dumps(described))
+    try:
+        before = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        before = None
+    if before != after:
+        if before is not None and not replace:
+            changed = ", ".join(key for key in after if before.get(key) != after[key])
+            raise RunError(
+                f"{folder}: holds a training that was interrupted and differs from this one in its {changed}; "
+                f"go on with the options it was started with, drop it with --replace, or name another --out"
+            )
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        write_json(file, after)
