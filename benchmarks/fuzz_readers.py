@@ -64,6 +64,10 @@ WEIGHTS = {
     "hkdd, mat, gzip": 3,
 }
 INTERESTING = (0, 1, -1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1)
+WORDS = (
+    b"0", b"-1", b"9" * 30, b"1e400", b"nan", b"inf", b"\n", b"\x00", b"\xff", b"\x1b[2J", b'"', b"'", b",", b"{", b"}",
+    b"[" * 3000, b"(", b"L", b"999999999999", b"2147483648", b"\xc2\x85", b"\\",
+)  # fmt: skip
 MOST_MESSAGE = 2000
 
 Generator = np.random.Generator
@@ -84,11 +88,20 @@ def sample(files: dict[str, bytes], opened: str, frames: NDArray[Any]) -> Sample
     pieces = [frames[number].tobytes() for number in range(len(frames))]
     for name, content in files.items():
         told = np.frombuffer(content, np.uint8) != 0
-        for piece in pieces:
+        for piece in [*pieces, *chunks(content)]:
             if (at := content.find(piece)) >= 0:
                 told[at : at + len(piece)] = False
         headers[name] = np.flatnonzero(told)
     return Sample(files=files, opened=opened, headers=headers)
+
+
+def chunks(content: bytes) -> Iterator[bytes]:
+    """Give the chunks of an HDF5 file's arrays, as they are stored."""
+    if b"\x89HDF\r\n\x1a\n" in content[:1024]:
+        with h5py.File(BytesIO(content)) as file:
+            for array in file.values():
+                for number in range(array.id.get_num_chunks() if array.chunks else 0):
+                    yield array.id.read_direct_chunk(array.id.get_chunk_info(number).chunk_offset)[1]
 
 
 def samples() -> dict[str, Sample]:
@@ -230,7 +243,8 @@ def damage(content: bytearray, header: NDArray[np.int64], rng: Generator) -> Non
             del content[span()]
         case 5:
             taken = span()
-            content[place() : taken.start] = content[taken] if rng.random() < 0.5 else 2 * content[taken]
+            at = taken.start if rng.random() < 0.5 else place()
+            content[at:at] = content[taken]
         case 6:
             taken, at = span(), place()
             here, there = content[taken], content[at : at + taken.stop - taken.start]
@@ -243,10 +257,8 @@ def damage(content: bytearray, header: NDArray[np.int64], rng: Generator) -> Non
             content[at : at + size] = (INTERESTING[value] % 256**size).to_bytes(size, order)  # type: ignore[arg-type]
         case 8:
             # Numbers in text, and what text is made of.
-            words = (b"0", b"-1", b"9" * 30, b"1e400", b"nan", b"inf", b"\n", b"\x00", b"\xff", b"\x1b[2J", b'"', b"'",
-                     b",", b"{", b"[" * 3000, b"(", b"}", b"L", b"999999999999", b"2147483648", b"\xc2\x85", b"\\")  # fmt: skip
+            word = WORDS[int(rng.integers(len(WORDS)))]
             at = place()
-            word = words[int(rng.integers(len(words)))]
             content[at : at + int(rng.choice([0, 1, len(word)]))] = word
         case _:
             taken = span()

@@ -1,4 +1,4 @@
-"""The child process of :mod:`toolchain.data.generator_pool`: makes the pieces it is asked for, until nobody asks."""
+"""The child process of :mod:`toolchain.data.generator.pool`: makes the pieces it is asked for, until nobody asks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from toolchain.data.chunks import Piece, make_piece
+from toolchain.data.generator.chunks import Piece, make_piece
 
 
 def serve(frames_fd: int) -> None:

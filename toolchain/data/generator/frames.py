@@ -21,20 +21,10 @@ from numpy.typing import NDArray
 
 from deploy.progress import Progress, silent
 from deploy.strict_reading import did_you_mean
-from toolchain.data.chunks import Piece, cell_pieces, generate_chunk, make_piece
-from toolchain.data.generator_pool import made_by_workers
-from toolchain.data.presets import PRESETS, Preset
+from toolchain.data.generator.chunks import Piece, cell_pieces, make_piece
+from toolchain.data.generator.pool import made_by_workers
+from toolchain.data.generator.presets import PRESETS, Preset
 from toolchain.errors import DatasetError
-
-__all__ = [
-    "PRESETS",
-    "GeneratedFrames",
-    "Preset",
-    "generate",
-    "generate_chunk",
-    "generated_blocks",
-    "generated_labels",
-]
 
 # Beyond this, float32 holds nothing of the weaker of signal and noise.
 SNR_LIMIT_DB = 100.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolchain.data.channel import Channel, draw_channel, receive, sending_times_s, white_noise
+from toolchain.data.generator.channel import Channel, draw_channel, receive, sending_times_s, white_noise
 
 SAMPLE_RATE_HZ = 200e3
 

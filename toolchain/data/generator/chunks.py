@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.channel import draw_channel, receive, sending_times_s, white_noise
-from toolchain.data.presets import PRESETS, Preset
+from toolchain.data.generator.channel import draw_channel, receive, sending_times_s, white_noise
+from toolchain.data.generator.presets import PRESETS, Preset
 
 # What is asked for at once is made of up to this many chunks: tens of milliseconds of work, so that handing it to another
 # process takes no part of it worth naming, and 1 MiB of frames.

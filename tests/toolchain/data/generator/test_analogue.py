@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolchain.data.analogue import (
+from toolchain.data.generator.analogue import (
     double_sideband,
     double_sideband_suppressed_carrier,
     single_sideband,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolchain.data import generator_pool
-from toolchain.data.chunks import cell_pieces, make_piece
-from toolchain.data.generator_pool import START, made_by_workers
-from toolchain.data.presets import PRESETS
+from toolchain.data.generator import pool
+from toolchain.data.generator.chunks import cell_pieces, make_piece
+from toolchain.data.generator.pool import START, made_by_workers
+from toolchain.data.generator.presets import PRESETS
 from toolchain.errors import DatasetError
 
 # A script as a user writes one: no function, and no guard against being imported again.
@@ -50,7 +50,7 @@ def started(monkeypatch):
             super().__init__(*args, **kwargs)
             processes.append(self)
 
-    monkeypatch.setattr(generator_pool.subprocess, "Popen", Noted)
+    monkeypatch.setattr(pool.subprocess, "Popen", Noted)
     return processes
 
 
@@ -107,7 +107,7 @@ def test_work_is_handed_out_only_a_little_ahead(started):
 def test_workers_use_one_thread_each(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    monkeypatch.setattr(generator_pool, "START", f"import os; print([os.environ[name] for name in {names}])")
+    monkeypatch.setattr(pool, "START", f"import os; print([os.environ[name] for name in {names}])")
     with pytest.raises(DatasetError, match=r": \['1', '1', '1'\]; use"):
         list(made_by_workers(pieces(1), 1))
 
@@ -121,7 +121,7 @@ def test_workers_use_one_thread_each(monkeypatch):
     ],
 )
 def test_a_workers_death_is_one_error_and_the_end_of_all(monkeypatch, started, program, says):
-    monkeypatch.setattr(generator_pool, "START", program)
+    monkeypatch.setattr(pool, "START", program)
     with pytest.raises(DatasetError, match=says):
         list(made_by_workers(pieces(20_000), 3))
     assert len(started) == 3
@@ -138,7 +138,7 @@ def test_one_worker_killed_among_others_ends_the_work(started):
 
 
 def test_an_error_of_the_caller_does_not_wait_for_workers_that_hang(monkeypatch, started):
-    monkeypatch.setattr(generator_pool, "START", NEVER_ANSWERS)
+    monkeypatch.setattr(pool, "START", NEVER_ANSWERS)
 
     def asked():
         yield from pieces(3000)
@@ -152,10 +152,10 @@ def test_an_error_of_the_caller_does_not_wait_for_workers_that_hang(monkeypatch,
 
 
 def test_a_worker_that_cannot_be_started_is_said(monkeypatch):
-    monkeypatch.setattr(generator_pool.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(pool.sys, "executable", "/nowhere/python")
     with pytest.raises(DatasetError, match="a worker cannot be started: No such file or directory; use fewer workers"):
         list(made_by_workers(pieces(1), 1))
-    monkeypatch.setattr(generator_pool.sys, "executable", "")
+    monkeypatch.setattr(pool.sys, "executable", "")
     with pytest.raises(DatasetError, match="does not know its own Python, to start workers; use workers=1"):
         list(made_by_workers(pieces(1), 1))
 
@@ -164,7 +164,7 @@ def test_neither_prints_nor_files_of_the_same_names_disturb_a_worker(monkeypatch
     for name in ("json", "numpy", "toolchain"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(generator_pool, "START", f"print('hello'); {START}")
+    monkeypatch.setattr(pool, "START", f"print('hello'); {START}")
     (asked,) = pieces(3)
     (made,) = made_by_workers([asked], 1)
     np.testing.assert_array_equal(made, make_piece(asked))

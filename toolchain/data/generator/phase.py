@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.pulses import PulseTable, locate, superpose
+from toolchain.data.generator.pulses import PulseTable, locate, superpose
 
 
 def continuous_phase(

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from toolchain.data.phase import continuous_phase, phasor
-from toolchain.data.presets import GFSK_MODULATION_INDEX
-from toolchain.data.pulses import gaussian_phase_table, rectangular_phase_table
+from toolchain.data.generator.phase import continuous_phase, phasor
+from toolchain.data.generator.presets import GFSK_MODULATION_INDEX
+from toolchain.data.generator.pulses import gaussian_phase_table, rectangular_phase_table
 
 
 def test_continuous_phase_turns_by_the_modulation_index_a_symbol():

@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from toolchain.data.pulses import (
+from toolchain.data.generator.pulses import (
     GATHERED_AT_ONCE,
     INSTANTS_PER_SYMBOL,
     gaussian_phase,

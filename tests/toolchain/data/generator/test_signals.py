@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from toolchain.data.constellations import CONSTELLATIONS
-from toolchain.data.pulses import rectangular_phase_table, root_raised_cosine, root_raised_cosine_table
-from toolchain.data.signals import frequency_shift_keying, linear, pulse_shaped, staggered
+from toolchain.data.generator.constellations import CONSTELLATIONS
+from toolchain.data.generator.pulses import rectangular_phase_table, root_raised_cosine, root_raised_cosine_table
+from toolchain.data.generator.signals import frequency_shift_keying, linear, pulse_shaped, staggered
 
 SAMPLES_PER_SYMBOL = 8
 # Long enough for 0.1, where the pulse dies away slowest.

@@ -27,16 +27,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from toolchain.data.analogue import (
+from toolchain.data.generator.analogue import (
     double_sideband,
     double_sideband_suppressed_carrier,
     single_sideband,
     single_sideband_with_carrier,
     wideband_frequency_modulation,
 )
-from toolchain.data.constellations import CONSTELLATIONS
-from toolchain.data.pulses import gaussian_phase_table, rectangular_phase_table
-from toolchain.data.signals import Transmitter, frequency_shift_keying, linear, staggered
+from toolchain.data.generator.constellations import CONSTELLATIONS
+from toolchain.data.generator.pulses import gaussian_phase_table, rectangular_phase_table
+from toolchain.data.generator.signals import Transmitter, frequency_shift_keying, linear, staggered
 
 # In 13 steps: close enough together that a continuous draw would show no more.
 ROLL_OFFS = tuple(0.2 + 0.025 * step for step in range(13))

@@ -1,6 +1,6 @@
 import numpy as np
 
-from toolchain.data.speech import speech
+from toolchain.data.generator.speech import speech
 
 
 def test_speech_has_its_exact_integral_and_hilbert_transform():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolchain.data.constellations import CONSTELLATIONS, amplitude_phase_shift_keying
+from toolchain.data.generator.constellations import CONSTELLATIONS, amplitude_phase_shift_keying
 
 ORDERS = {
     name: int("".join(filter(str.isdigit, name)) or {"BPSK": 2, "QPSK": 4, "OOK": 2}[name]) for name in CONSTELLATIONS

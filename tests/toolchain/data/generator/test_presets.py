@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from toolchain.data.presets import CPFSK_MODULATION_INDEX, GFSK_MODULATION_INDEX, GMSK_MODULATION_INDEX, PRESETS
+from toolchain.data.generator.presets import (
+    CPFSK_MODULATION_INDEX,
+    GFSK_MODULATION_INDEX,
+    GMSK_MODULATION_INDEX,
+    PRESETS,
+)
 
 CLASSES = [(preset.name, name) for preset in PRESETS.values() for name in preset.classes]
 ANALOGUE = {"AM-DSB", "AM-SSB", "WBFM", "AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM"}

@@ -5,8 +5,8 @@ the symbol period in seconds (analogue modulations have none and ignore it); and
 pulse and speech are drawn from, anew for each frame. It returns the complex baseband, complex64 ``(frames, instants)``.
 Carrier phase is not drawn here: the channel turns it.
 
-The analogue ones are in :mod:`toolchain.data.analogue`, and which class of which preset is sent how in
-:mod:`toolchain.data.presets`.
+The analogue ones are in :mod:`toolchain.data.generator.analogue`, and which class of which preset is sent how in
+:mod:`toolchain.data.generator.presets`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.phase import continuous_phase, phasor
-from toolchain.data.pulses import PulseTable, root_raised_cosine_table, superpose, symbols_needed
+from toolchain.data.generator.phase import continuous_phase, phasor
+from toolchain.data.generator.pulses import PulseTable, root_raised_cosine_table, superpose, symbols_needed
 
 Transmitter = Callable[[NDArray[np.float64], float, np.random.Generator], NDArray[np.complex64]]
 

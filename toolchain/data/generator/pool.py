@@ -29,7 +29,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.chunks import Piece
+from toolchain.data.generator.chunks import Piece
 from toolchain.errors import DatasetError
 
 # Pieces handed out before the oldest of them is taken: enough that no worker waits. A piece is 1 MiB at most.
@@ -37,7 +37,7 @@ AHEAD_OF_EACH_WORKER = 3
 
 # The modules are found where this process finds them, wherever it was started. sys is built in: nothing can shadow it.
 START = (
-    "import sys; sys.path[:] = sys.argv[2:]; from toolchain.data.generator_worker import serve; serve(int(sys.argv[1]))"
+    "import sys; sys.path[:] = sys.argv[2:]; from toolchain.data.generator.worker import serve; serve(int(sys.argv[1]))"
 )
 WORKER_ENVIRONMENT = {
     # One process a core is the plan; a library that starts threads in each would have them wait for each other.

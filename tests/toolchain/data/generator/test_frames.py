@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from toolchain.data import generator
-from toolchain.data.chunks import make_piece
 from toolchain.data.generator import PRESETS, generate, generate_chunk, generated_blocks, generated_labels
+from toolchain.data.generator import frames as frames_module
+from toolchain.data.generator.chunks import make_piece
 from toolchain.errors import DatasetError
 
 RML2016A = PRESETS["rml2016a"]
@@ -142,7 +142,7 @@ def test_frames_are_the_same_whatever_the_number_of_workers():
 @pytest.mark.parametrize("block_frames", [1, 7, 1000])
 def test_blocks_are_the_frames_in_their_order(monkeypatch, preset, block_frames):
     asked = {"frames_per_cell": 2, "snr_db": [0, 6], "seed": 5}
-    monkeypatch.setattr(generator, "BLOCK_BYTES", block_frames * 8 * PRESETS[preset].length)
+    monkeypatch.setattr(frames_module, "BLOCK_BYTES", block_frames * 8 * PRESETS[preset].length)
     blocks = list(generated_blocks(preset, **asked))
     whole = generate(preset, **asked).iq
     assert {block.dtype for block in blocks} == {np.dtype(np.float32)}
@@ -152,7 +152,7 @@ def test_blocks_are_the_frames_in_their_order(monkeypatch, preset, block_frames)
 
 
 def test_blocks_from_workers_are_the_same_ones(monkeypatch):
-    monkeypatch.setattr(generator, "BLOCK_BYTES", 50 * 8 * 1024)
+    monkeypatch.setattr(frames_module, "BLOCK_BYTES", 50 * 8 * 1024)
     asked = {"frames_per_cell": 5, "snr_db": [2], "seed": 1}
     for alone, shared in zip(
         generated_blocks("rml2018", **asked), generated_blocks("rml2018", **asked, workers=2), strict=True
@@ -162,8 +162,8 @@ def test_blocks_from_workers_are_the_same_ones(monkeypatch):
 
 def test_closing_the_blocks_ends_the_work_at_once(monkeypatch):
     made = []
-    monkeypatch.setattr(generator, "make_piece", lambda piece: made.append(piece) or make_piece(piece))
-    monkeypatch.setattr(generator, "BLOCK_BYTES", 8 * 128)
+    monkeypatch.setattr(frames_module, "make_piece", lambda piece: made.append(piece) or make_piece(piece))
+    monkeypatch.setattr(frames_module, "BLOCK_BYTES", 8 * 128)
     blocks = generated_blocks("rml2016a", frames_per_cell=1, snr_db=[0], seed=0)
     assert made == []
     next(blocks)

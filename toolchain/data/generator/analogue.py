@@ -1,8 +1,8 @@
 """Analogue transmitters: amplitude and frequency modulation by speech-like sound.
 
-Each is a :data:`toolchain.data.signals.Transmitter`; having no symbols, it ignores the symbol period. Speech, see
-:func:`toolchain.data.speech.speech`, peaks at 1 in each frame, so none is ever silent. FM deviates by 75 kHz at most,
-as broadcast does.
+Each is a :data:`toolchain.data.generator.signals.Transmitter`; having no symbols, it ignores the symbol period. Speech
+(:func:`toolchain.data.generator.speech.speech`) peaks at 1 in each frame, so none is ever silent. FM deviates by 75 kHz
+at most, as broadcast does.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.phase import phasor
-from toolchain.data.speech import Speech, speech
+from toolchain.data.generator.phase import phasor
+from toolchain.data.generator.speech import Speech, speech
 
 FM_DEVIATION_LIMIT_HZ = 75e3
 # Drawn a frame, as a share of the limit. It ends short of 1: between two samples speech may rise 0.2 % above its peak.
