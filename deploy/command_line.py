@@ -109,11 +109,14 @@ class JsonCommand(click.Command):
         given = list(args)
         try:
             return super().parse_args(ctx, args)
-        except (click.MissingParameter, click.BadParameter):
+        except click.BadParameter as wrong:  # of which a missing argument is one kind
             if "--json" not in given[:-1]:
                 raise
             given.remove("--json")
-            return super().parse_args(ctx, [*given, "--json"])
+            try:
+                return super().parse_args(ctx, [*given, "--json"])
+            except click.UsageError:
+                raise wrong from None
 
 
 def json_option(command: Decorated) -> Decorated:

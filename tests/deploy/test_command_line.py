@@ -1,9 +1,10 @@
 import errno
+import json
 
 import click
 import pytest
 
-from deploy.command_line import json_option, run_command_line, write_json
+from deploy.command_line import JsonCommand, json_option, run_command_line, write_json
 from deploy.errors import BundleError
 
 
@@ -94,6 +95,34 @@ def test_json_goes_to_stdout_or_a_file(capsys, tmp_path):
     assert text == '{\n  "µ": [\n    1,\n    null\n  ]\n}\n'
     assert run_command_line(jsonic, ["--json", str(tmp_path / "out.json")]) == 0
     assert (tmp_path / "out.json").read_text() == text
+
+
+@click.command(cls=JsonCommand)
+@click.argument("file")
+@json_option
+def about(file, json_path):
+    write_json(json_path or "-", {"file": file, "json": json_path})
+
+
+@pytest.mark.parametrize("arguments", [["set.h5", "--json"], ["--json", "set.h5"], ["--json", "-", "set.h5"]])
+def test_json_without_a_file_goes_to_stdout_wherever_it_stands(capsys, arguments):
+    assert run_command_line(about, arguments) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": "set.h5", "json": "-"}
+
+
+def test_json_is_not_written_over_what_is_no_json(capsys, tmp_path):
+    mine, out = tmp_path / "set.h5", tmp_path / "out.json"
+    mine.write_bytes(b"\x89HDF")
+    out.write_text('{"old": 1}')
+    assert run_command_line(about, ["--json", str(mine), "other.h5"]) == 2
+    assert capsys.readouterr().err.startswith("thinwave: error: ")
+    assert run_command_line(about, ["other.h5", "--json", str(mine)]) == 2
+    assert "is there already and is no JSON" in capsys.readouterr().err
+    assert mine.read_bytes() == b"\x89HDF"
+    assert run_command_line(about, ["--json", str(out), "other.h5"]) == 0
+    assert json.loads(out.read_text())["file"] == "other.h5"
+    assert run_command_line(about, ["--json"]) == 2
+    assert "Missing argument 'FILE'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["", "nowhere/out.json"])

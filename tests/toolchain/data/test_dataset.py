@@ -7,7 +7,15 @@ import pickle
 import numpy as np
 import pytest
 
-from toolchain.data import Dataset, check_frames, from_memory, select_snr, with_class_order
+from toolchain.data import (
+    Dataset,
+    check_frames,
+    from_memory,
+    select_classes,
+    select_snr,
+    select_snrs,
+    with_class_order,
+)
 from toolchain.errors import DatasetError
 
 CLASSES = ("BPSK", "QPSK", "8PSK")
@@ -128,6 +136,62 @@ def test_new_class_order_renames_no_frame():
 def test_other_class_names_are_refused_by_name(classes, message):
     with pytest.raises(DatasetError, match=message):
         with_class_order(make(), classes)
+
+
+def test_set_that_lacks_classes_can_take_a_models_order():
+    fewer = select_classes(make(), ["8PSK", "BPSK"])
+    turned = with_class_order(fewer, CLASSES, all_of_them=False)
+    assert turned.classes == CLASSES
+    assert [turned.classes[n] for n in turned.labels] == [fewer.classes[n] for n in fewer.labels]
+    with pytest.raises(DatasetError, match="missing there: 8PSK"):
+        with_class_order(fewer, ["BPSK", "QPSK"], all_of_them=False)
+
+
+def test_classes_are_kept_and_numbered_as_asked():
+    kept = select_classes(make(), ["8PSK", "BPSK"])
+    assert kept.classes == ("8PSK", "BPSK")
+    assert kept.labels.tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert kept.frames([0, 7])[:, 0, 0].tolist() == [0, 11]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["BPKS"], 'has no class BPKS; .* did you mean "BPSK"'),
+        ([], "classes none asked for"),
+        (["BPSK", "BPSK"], "classes BPSK, BPSK asked for; expected different names"),
+    ],
+)
+def test_classes_that_cannot_be_kept_are_named(classes, message):
+    with pytest.raises(DatasetError, match=message):
+        select_classes(make(), classes)
+    with pytest.raises(DatasetError, match="no frame is of the classes 16QAM"):
+        select_classes(make(classes=(*CLASSES, "16QAM")), ["16QAM"])
+
+
+def test_single_snrs_are_kept():
+    assert select_snrs(make(), [10]).labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(select_snrs(make(), [-2, 10])) == 12
+    for asked, named in (([10, 11, 12], "11, 12"), ([], "none")):
+        with pytest.raises(DatasetError, match=rf"no frame has an SNR of {named} dB; the file has -2, 10"):
+            select_snrs(make(), asked)
+
+
+def test_files_own_test_part_follows_its_frames():
+    own_test = np.arange(12) % 4 == 0
+    dataset = make(own_test=own_test)
+    assert select_snr(dataset, 10, 10).own_test.tolist() == own_test[dataset.snr_db == 10].tolist()
+    with pytest.raises(DatasetError, match=r"a test part of shape \(3,\) for 12 frames"):
+        make(own_test=np.zeros(3, bool))
+
+
+def test_frames_are_read_into_memory_that_is_given():
+    dataset, out = make(), np.empty((2, 2, 8), dtype=np.float32)
+    assert dataset.frames([3, 1], out) is out
+    assert out[:, 0, 0].tolist() == [3, 1]
+    for wrong in (np.empty((3, 2, 8), "f4"), np.empty((2, 2, 8)), np.empty((2, 8, 2), "f4").transpose(0, 2, 1)):
+        with pytest.raises(ValueError, match="expected contiguous float32"):
+            dataset.frames([3, 1], wrong)
 
 
 def test_fingerprint_is_what_its_docstring_says():

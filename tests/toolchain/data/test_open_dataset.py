@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import pickle
@@ -13,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from toolchain.data import open_dataset, write_h5
+from toolchain.data import convert_to_h5, open_dataset, verify_h5, write_h5
 from toolchain.errors import DatasetError
 
 CELLS = {(name, snr): np.ones((3, 2, 8), "f4") * snr for name in ("BPSK", "QPSK") for snr in (0, 2)}
@@ -173,3 +174,95 @@ def test_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(DatasetError, match="cannot be read: Permission denied"):
         open_dataset(path)
+
+
+def rml2018(folder):
+    with h5py.File(folder / "a.bin", "w") as file:
+        file["X"], file["Y"], file["Z"] = np.zeros((4, 8, 2), "f4"), np.eye(24, dtype="i8")[:4], np.zeros((4, 1), "i8")
+    return folder / "a.bin"
+
+
+def hkdd(folder):
+    with h5py.File(folder / "a.bin", "w", userblock_size=512) as file:
+        file["XTrainIQ"] = np.zeros((5, 512, 2), "f4")
+        file["label"], file["snr"] = np.array([0, 1, 2, 3, 11]), np.array([0, 2, 4, 6, 8])
+    return folder / "a.bin"
+
+
+def hisarmod_csv(folder):
+    row = ",".join(["0.5-1e-3i"] * 1024)
+    (folder / "train_data.csv").write_text(f"{row}\n{row}\n")
+    (folder / "train_labels.csv").write_text("0\n54\n")
+    (folder / "train_snr.csv").write_text("-20\n18\n")
+    return folder / "train_data.csv"
+
+
+def npz_set(folder):
+    with (folder / "a.bin").open("wb") as file:
+        np.savez(
+            file, iq=np.zeros((4, 2, 8), "f4"), label=[0, 1, 0, 1], snr_db=np.zeros(4), classes=np.array(["a", "b"])
+        )
+    return folder / "a.bin"
+
+
+def sigmf(folder):
+    np.zeros(2 * 64, "<f4").tofile(folder / "a.sigmf-data")
+    annotations = [{"core:sample_start": 0, "core:sample_count": 64, "core:label": "QPSK", "snr_db": 3.0}]
+    meta = {"global": {"core:datatype": "cf32_le", "core:version": "1.0.0"}, "captures": [{"core:sample_start": 0}]}
+    (folder / "a.sigmf-meta").write_text(json.dumps({**meta, "annotations": annotations}))
+    return folder / "a.sigmf-meta"
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "frames", "length", "options"),
+    [
+        (rml2018, "rml2018", 4, 8, {}),
+        (hkdd, "hkdd", 5, 512, {}),
+        (hisarmod_csv, "hisarmod", 2, 1024, {}),
+        (npz_set, "npz", 4, 8, {}),
+        (sigmf, "sigmf", 8, 8, {"length": 8}),
+    ],
+)
+def test_every_format_is_known_by_its_content(make, name, frames, length, options, tmp_path):
+    path = make(tmp_path)
+    dataset = open_dataset(str(path), **options)
+    assert (dataset.format, len(dataset), dataset.length) == (name, frames, length)
+    assert dataset.frames(np.arange(frames)).shape == (frames, 2, length)
+    assert dataset.fingerprint
+
+
+def test_recording_is_known_by_either_name(tmp_path):
+    path = sigmf(tmp_path)
+    by_data = open_dataset(path.with_suffix(".sigmf-data"), length=16)
+    assert by_data.fingerprint == open_dataset(path, length=16).fingerprint
+    renamed = path.rename(tmp_path / "meta.json")
+    with pytest.raises(DatasetError, match=r"\.sigmf-meta"):
+        open_dataset(renamed)
+
+
+def test_folder_of_both_parts_has_a_test_part(tmp_path):
+    for part, start in (("train", 0), ("test", 1)):
+        folder = tmp_path / part.capitalize()
+        folder.mkdir()
+        hisarmod_csv(folder)
+        if start:
+            for file in list(folder.iterdir()):
+                file.rename(folder / file.name.replace("train", "test"))
+    dataset = open_dataset(tmp_path)
+    assert dataset.own_test.tolist() == [False, False, True, True]
+    own = tmp_path / "own.h5"
+    convert_to_h5(dataset, own, made_by="a test")
+    assert open_dataset(own).own_test.tolist() == [False, False, True, True]
+    verify_h5(own)
+
+
+def test_options_keep_a_part(tmp_path):
+    path = tmp_path / "set.pkl"
+    path.write_bytes(pickle.dumps(CELLS, 2))
+    assert open_dataset(path, snr_min_db=1).snr_db.tolist() == [2] * 6
+    assert open_dataset(path, snr_max_db=1).snr_db.tolist() == [0] * 6
+    assert open_dataset(path, classes=["QPSK"]).classes == ("QPSK",)
+    with pytest.raises(DatasetError, match=r"its frames have 8 samples; expected 16\. Only a recording can be cut"):
+        open_dataset(path, length=16)
+    with pytest.raises(DatasetError, match="an SNR for what says none is for SigMF recordings"):
+        open_dataset(path, unknown_snr_db=3.0)
