@@ -33,8 +33,9 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## the figures of the README: about ten minutes
+bench: $(VENV)/dev.stamp ## the figures of the README: about half an hour
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/data.py
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,7 +4,8 @@
 
 Each figure is a ratio, or held to a bar, within one run: what is compared is measured in turns, each time in a process
 of its own, and the median of the turns counts. Files (about 9 GiB) are written to a folder that goes again, and are in
-the page cache when they are read. Writes ``benchmarks/results/data.json``. Close other programs.
+the page cache when they are read. Writes ``benchmarks/results/data.json`` and
+``data.png``. Close other programs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import pickle
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,7 +31,10 @@ import numpy as np
 from deploy.host import describe_host
 from toolchain.data import BatchReader, Dataset, Part, convert_to_h5, from_memory, open_dataset
 from toolchain.data.generator import PRESETS, generated_blocks
+from toolchain.data.inspection import inspect_dataset
 from toolchain.data.rml2018 import CLASSES
+from toolchain.data.synth import write_generated
+from toolchain.report.frames_figures import write_frames_figures
 
 RESULTS = Path(__file__).parent / "results"
 TURNS = 5
@@ -57,6 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         figures["pickle"] = pickles(Path(folder))
         figures["shuffled_epoch"] = epochs(Path(folder))
+        picture(Path(folder))
     figures["generator"] = {preset: generator(preset) for preset in PRESETS}
     figures["bars"] = bars(figures)
     figures["command"] = shlex.join(["python", "benchmarks/data.py"])
@@ -128,6 +134,15 @@ def generator(preset: str) -> dict[str, Any]:
         "median_frames_per_s": statistics.median(turns["one"]),
         "two_workers_ratio": statistics.median(two / one for one, two in zip(turns["one"], turns["two"], strict=True)),
     }
+
+
+def picture(folder: Path) -> None:
+    """What `data inspect --plots` draws of the largest preset: a look at all its classes."""
+    file = folder / "rml2018.h5"
+    write_generated(file, "rml2018", frames_per_cell=40, snr_db=(18,), seed=1)
+    dataset = open_dataset(file)
+    write_frames_figures(folder / "plots", dataset, inspect_dataset(dataset))
+    shutil.copy(folder / "plots" / "overview.png", RESULTS / "data.png")
 
 
 def in_turns(tasks: list[str], file: Path, turns: int) -> dict[str, list[dict[str, float]]]:

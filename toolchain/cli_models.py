@@ -95,8 +95,8 @@ def train(
         raise
     best = history.epochs[history.best_epoch]
     click.echo(
-        f"{out}: {architecture}, {len(card.classes)} classes, {epochs} epochs; the best was epoch "
-        f"{history.best_epoch + 1}, validation accuracy {best['validation_accuracy']:.3f}\n"
+        f"{out}: {architecture}, {len(card.classes)} classes; of {epochs} {'epoch' if epochs == 1 else 'epochs'} the best "
+        f"was number {history.best_epoch + 1}, validation accuracy {best['validation_accuracy']:.3f}\n"
         f"thinwave evaluate {out} --data {file}   judges it by the test split"
     )
 

@@ -13,6 +13,7 @@ import resource
 import sys
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,33 +78,52 @@ def _limit(file_bytes: int) -> None:
 def _look_into(path: Path, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
     with h5py.File(path, "r") as file, path.open("rb") as raw:
         datasets: dict[str, dict[str, Any]] = {}
-        for name, dataset in _datasets(file, "", 1, set()):
+        for name, found in _datasets(file):
             if len(datasets) == MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS} members")
             try:
-                datasets[name] = _describe(dataset, raw.fileno(), file.userblock_size, tables)
+                if isinstance(found, Exception):
+                    raise found
+                datasets[name] = _describe(found, raw.fileno(), file.userblock_size, tables)
             except Exception as error:  # of this member alone, which may not be needed
                 datasets[name] = {"shape": [], "unreadable": f"HDF5 cannot read it: {str(error)[:200]}"}
         return {"attributes": _attributes(file), "datasets": datasets}
 
 
-def _datasets(group: h5py.Group, prefix: str, depth: int, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Give all datasets with their paths, each object once: a group may hold itself, and one array a thousand names."""
-    for number, name in enumerate(group):
-        if number > MOST_MEMBERS:
-            raise ValueError(f"more than {MOST_MEMBERS} members")
-        # A link to another file would read what the user did not name; MATLAB's own groups begin with "#".
-        if name.startswith("#") or not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            continue
-        member = group[name]
-        place = h5py.h5o.get_info(member.id).addr
-        if place in seen:
-            continue
-        seen.add(place)
-        if isinstance(member, h5py.Dataset):
-            yield prefix + name, member
-        elif isinstance(member, h5py.Group) and depth < DEEPEST_GROUP:
-            yield from _datasets(member, f"{prefix}{name}/", depth + 1, seen)
+def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset | Exception]]:
+    """Give all datasets with their paths, each object once: a group may hold itself, and one array a thousand names.
+
+    For a member that cannot be opened, give why.
+    """
+    seen = {h5py.h5o.get_info(file.id).addr}
+    level: list[tuple[str, h5py.Group]] = [("", file)]
+    # Level by level, so that what is found once is found at its shortest path.
+    for _ in range(DEEPEST_GROUP):
+        below = []
+        for prefix, group in level:
+            for number, name in enumerate(group):
+                if number > MOST_MEMBERS:
+                    raise ValueError(f"more than {MOST_MEMBERS} members")
+                # h5py gives bytes where they are no UTF-8.
+                path = prefix + (name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name)
+                # MATLAB's own groups.
+                if path.startswith("#"):
+                    continue
+                try:
+                    # A link to another file would read what the user did not name.
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        continue
+                    member = group[name]
+                    place = h5py.h5o.get_info(member.id).addr
+                except Exception as error:
+                    yield path, error
+                    continue
+                if place not in seen and isinstance(member, h5py.Dataset):
+                    yield path, member
+                elif place not in seen and isinstance(member, h5py.Group):
+                    below.append((path + "/", member))
+                seen.add(place)
+        level = below
 
 
 def _describe(dataset: h5py.Dataset, raw: int, userblock_bytes: int, tables: list[NDArray[np.int64]]) -> dict[str, Any]:
@@ -180,10 +200,14 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
     for number, name in enumerate(file.attrs):
         if number == MOST_ATTRIBUTES:
             break
-        claim = file.attrs.get_id(name)
-        if claim.dtype.kind in "Sifu" and claim.get_storage_size() <= MOST_ATTRIBUTE_BYTES:
-            value = np.asarray(file.attrs[name])
-            found[name] = {"text": _latin1(value.tolist())} if value.dtype.kind == "S" else {"value": value.tolist()}
+        # One that cannot be read, or holds nothing, may not be needed.
+        with suppress(Exception):
+            claim = file.attrs.get_id(name)
+            if claim.dtype.kind in "Sifu" and claim.get_storage_size() <= MOST_ATTRIBUTE_BYTES:
+                value = np.asarray(file.attrs[name])
+                found[name] = (
+                    {"text": _latin1(value.tolist())} if value.dtype.kind == "S" else {"value": value.tolist()}
+                )
     return found
 
 

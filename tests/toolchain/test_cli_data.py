@@ -126,7 +126,7 @@ def test_train_then_evaluate(said, made, tmp_path):
     options = ["--model", "resnet1d20", "--epochs", 1, "--batch", 8, "--classes", "AM-DSB,BPSK,WBFM"]
     code, out, err = said("train", "--data", made, "--out", model, *options)
     assert code == 0, err
-    assert "3 classes, 1 epochs" in out
+    assert "3 classes; of 1 epoch the best was number 1" in out
     code, out, err = said("evaluate", model, "--data", made, "--json")
     assert code == 0, err
     told = json.loads(out)

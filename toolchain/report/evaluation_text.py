@@ -22,7 +22,7 @@ def show_evaluation(console: Console, evaluation: Evaluation, *, source: str) ->
     """Print an evaluation on ``source`` to ``console``."""
     console.print(f"{evaluation.frames:,} frames of {source}: {_PARTS[evaluation.part]}", soft_wrap=True)
     console.print(f"accuracy     {evaluation.accuracy:.2%}")
-    console.print(f"sensitivity  {_sensitivity(evaluation)}")
+    console.print(f"sensitivity  {_sensitivity(evaluation)}", soft_wrap=True)
     table = Table("SNR, dB", "accuracy", "", show_edge=False, pad_edge=False)
     table.columns[0].justify = table.columns[1].justify = "right"
     for snr, share in evaluation.by_snr.items():

@@ -279,7 +279,7 @@ def test_samples_replaced_while_in_use_are_refused(record):
     [
         (
             [annotation(0, 4, snr_db=None)],
-            r'annotation 0 \(QPSK\) has no SNR; expected "capture_details:SNRdB".*snr_db',
+            r'annotation 0 \(QPSK\) has no SNR; expected "capture_details:SNRdB".*unknown-snr-db',
         ),
         ([annotation(0, 4), annotation(38, 4)], r"annotation 1 \(QPSK\) covers samples 38 to 41; .* has 0 to 39"),
         ([annotation(0, 10**12)], r"annotation 0 \(QPSK\) covers samples 0 to 999999999999; .* has 0 to 39"),
