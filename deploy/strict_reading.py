@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deploy.suggestion import did_you_mean
 
 
 class Strict(BaseModel):
@@ -45,12 +46,6 @@ def read_strictly(kind: type[StrictValue], data: object, *, where: str, error: t
     if len(problems) == 1:
         raise error(f"{where}: {problems[0]}")
     raise error(f"{where}: {len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``', did you mean "…"?'`` where one of ``known`` is near ``word``, else an empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f', did you mean "{near[0]}"?' if near else ""
 
 
 def _problems(kind: type[BaseModel], data: object, refused: ValidationError) -> list[str]:

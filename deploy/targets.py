@@ -15,7 +15,8 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 from deploy.errors import TargetError
 from deploy.host import machine, processor_facts
 from deploy.results import Precision
-from deploy.strict_reading import Strict, did_you_mean, read_strictly
+from deploy.strict_reading import Strict, read_strictly
+from deploy.suggestion import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-from sigmf.validate import validate  # type: ignore[import-untyped]
-
 from deploy.errors import DatasetError
 
 META_SUFFIX, DATA_SUFFIX = ".sigmf-meta", ".sigmf-data"
@@ -199,6 +196,10 @@ def _refuse_constant(name: str) -> float:
 
 def _check_schema(name: str, common: Mapping[str, Any], captures: list[Any]) -> None:
     """Let the library compare what is used here with the standard's schema; other fields are let be."""
+    # Imported for its use alone: it brings much, and few sets are recordings.
+    from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
+    from sigmf.validate import validate  # type: ignore[import-untyped]
+
     if len(captures) > _MOST_CAPTURES:
         raise DatasetError(
             f"{name}: has {len(captures)} captures; expected at most {_MOST_CAPTURES}. Cut the recording into several"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.errors import RuntimeNotFoundError
 from deploy.runtimes.base import Float32, Runtime
-from deploy.strict_reading import did_you_mean
+from deploy.suggestion import did_you_mean
 
 __all__ = ["RUNTIMES", "Float32", "Runtime", "open_runtime"]
 

@@ -5,7 +5,8 @@ import pytest
 from pydantic import Field
 
 from deploy.errors import TargetError
-from deploy.strict_reading import Strict, did_you_mean, read_strictly
+from deploy.strict_reading import Strict, read_strictly
+from deploy.suggestion import did_you_mean
 
 
 class Engine(Strict):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset
-from deploy.strict_reading import did_you_mean
+from deploy.suggestion import did_you_mean
 from toolchain.errors import DatasetError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset
-from deploy.strict_reading import did_you_mean
+from deploy.suggestion import did_you_mean
 from toolchain.data.splits import Split, cells_of, stratified_split
 from toolchain.errors import DatasetError
 

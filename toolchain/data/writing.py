@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +76,9 @@ def write_blocks(
         raise DatasetError(f"{path.name}: no frames to write; expected at least one")
     if rate_hz is not None and not (np.isfinite(rate_hz) and rate_hz > 0):
         raise DatasetError(f"{path.name}: a sample rate of {rate_hz} Hz; expected a positive number, or None")
+    # Imported for its use alone: a process that only reads, or makes frames, starts sooner.
+    import h5py
+
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         _require_room(path, count * (8 * length + 13) + _OVERHEAD_BYTES)
@@ -122,5 +124,7 @@ def _require_room(path: Path, needed_bytes: int) -> None:
 
 def _fixed_text(texts: Sequence[str]) -> NDArray[np.bytes_]:
     """Text as UTF-8 of a fixed length: HDF5's other kind sends its library round in circles where a file is damaged."""
+    import h5py
+
     encoded = [text.encode() for text in texts]
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, *map(len, encoded))))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from deploy.strict_reading import did_you_mean
+from deploy.suggestion import did_you_mean
 from toolchain.errors import ModelError
 from toolchain.models.resnet1d import ResNet1d
 

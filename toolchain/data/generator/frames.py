@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.progress import Progress, silent
-from deploy.strict_reading import did_you_mean
+from deploy.suggestion import did_you_mean
 from toolchain.data.generator.chunks import Piece, cell_pieces, make_piece
 from toolchain.data.generator.pool import made_by_workers
 from toolchain.data.generator.presets import PRESETS, Preset
