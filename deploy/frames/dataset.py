@@ -18,6 +18,10 @@ from deploy.errors import DatasetError
 
 # Enough frames that a changed scale, order or noise shows; few enough to read from a 20 GiB file in a moment.
 FINGERPRINT_FRAMES = 256
+# Of a class: the longest name of a known set has 9 characters.
+MOST_NAME = 200
+# Of classes, in a message.
+MOST_SHOWN = 30
 # Fills float32 (n, 2, length) with the frames at int64 (n,) indices, which are in range.
 Read = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
@@ -62,17 +66,26 @@ class Dataset:
             )
         if len(set(self.classes)) != len(self.classes) or not all(self.classes):
             raise DatasetError(
-                f"{self.source}: the class names {list(self.classes)} are not all different and non-empty"
+                f"{self.source}: the class names {_some(self.classes)} are not all different and non-empty. Name each "
+                f"class once where the file was made"
             )
+        # Names go to the terminal and into reports: no control characters.
+        for name in self.classes:
+            if not name.isprintable() or len(name) > MOST_NAME:
+                raise DatasetError(
+                    f"{self.source}: a class is named {name[:60]!a}; expected printable text of at most {MOST_NAME} "
+                    f"characters. Rename it where the file was made"
+                )
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise DatasetError(
                 f"{self.source}: labels from {labels.min()} to {labels.max()}; expected 0 to {len(self.classes) - 1}, "
-                f"for the {len(self.classes)} classes {', '.join(self.classes)}"
+                f"for the {len(self.classes)} classes {_some(self.classes)}. Number the classes from 0 where the file was made"
             )
         if not np.isfinite(snr_db).all():
             first = int(np.flatnonzero(~np.isfinite(snr_db))[0])
             raise DatasetError(
-                f"{self.source}: frame {first} has an SNR of {snr_db[first]} dB; expected a finite number"
+                f"{self.source}: frame {first} has an SNR of {snr_db[first]} dB; expected a finite number. Correct it where "
+                f"the file was made"
             )
         if self.own_test is not None and self.own_test.shape != labels.shape:
             raise DatasetError(
@@ -125,6 +138,11 @@ class Dataset:
             spread = np.unique(np.linspace(0, len(self) - 1, FINGERPRINT_FRAMES).astype(np.int64))
             digest.update(self.frames(spread).astype("<f4", copy=False).tobytes())
         return digest.hexdigest()
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(name[:MOST_NAME] for name in names[:MOST_SHOWN])
+    return ascii(shown)[1:-1] + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
 
 
 def from_memory(iq: NDArray[np.float32]) -> Read:

@@ -77,7 +77,7 @@ def verify_h5(path: Path, *, progress: Progress = silent) -> None:
     if digest.hexdigest().encode() != file.attributes.get("content_sha256"):
         raise DatasetError(
             f"{path.name}: its content has SHA-256 {digest.hexdigest()}, the file says "
-            f"{file.attributes.get('content_sha256')!a}: it was changed or damaged since it was written. {_WAY_OUT}"
+            f"{_shown(file.attributes.get('content_sha256'))}: it was changed or damaged since it was written. {_WAY_OUT}"
         )
 
 
@@ -115,7 +115,7 @@ def _arrays(file: Hdf5File) -> list[Hdf5Dataset]:
         )
     if file.attributes.get("version") != VERSION:
         raise DatasetError(
-            f"{name}: version {file.attributes.get('version')} of the format; this program reads {VERSION}. "
+            f"{name}: version {_shown(file.attributes.get('version'))} of the format; this program reads {VERSION}. "
             f"Update thinwave, or make the file again"
         )
     found = []
@@ -157,8 +157,16 @@ def _sample_rate_hz(file: Hdf5File) -> float | None:
         return None
     rate_hz = file.attributes["sample_rate_hz"]
     if not isinstance(rate_hz, float) or not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise DatasetError(f"{file.path.name}: a sample rate of {rate_hz!a} Hz; expected a positive number. {_WAY_OUT}")
+        raise DatasetError(
+            f"{file.path.name}: a sample rate of {_shown(rate_hz)} Hz; expected a positive number. {_WAY_OUT}"
+        )
     return rate_hz
+
+
+def _shown(value: Any) -> str:
+    """A value of the file in a message: printable, and not of any length."""
+    text = ascii(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _own_test(file: Hdf5File, frames: int) -> NDArray[np.bool_] | None:

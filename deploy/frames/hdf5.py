@@ -159,8 +159,9 @@ def _read(stream: IO[bytes], most_bytes: int) -> bytes | None:
 
 def _module_paths() -> list[str]:
     """Where this process finds its modules; the working directory last, for it may hold files of any name."""
-    here = [path for path in sys.path if _is_here(path)]
-    return [path for path in sys.path if path not in here] + here
+    paths = [path for path in sys.path if isinstance(path, str)]
+    here = [path for path in paths if _is_here(path)]
+    return [path for path in paths if path not in here] + here
 
 
 def _is_here(path: str) -> bool:

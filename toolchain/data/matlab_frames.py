@@ -141,7 +141,7 @@ def _read_into_memory(array: Hdf5Dataset, axes: FrameAxes, progress: Progress) -
             for first in range(0, count, _TURNED_FRAMES):
                 here = (slice(None),) * axes.frames + (slice(first, first + _TURNED_FRAMES),)
                 # float64 beyond float32 becomes infinity, which checks find and name.
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"):
                     memory[start:stop][here] = part[here]
         progress(stop, planes, f"parts of {array.file.path.name}")
     return iq

@@ -118,7 +118,7 @@ class PickleFile:
             if opcode is None:
                 raise self.damaged(offset, "what stands there is no pickle opcode")
             if opcode.name not in NEEDED:
-                asks_for = f" for {self._line()}.{self._line()}" if opcode.name == "INST" else ""
+                asks_for = f" for {f'{self._line()}.{self._line()}'!a}" if opcode.name == "INST" else ""
                 raise self.refused(offset, f"the pickle uses the opcode {opcode.name}{asks_for}")
             argument = self._argument(opcode, offset) if opcode.arg else None
             # Every memo entry is an object, and every object took an opcode; an unpickler allocates up to the index.
@@ -246,4 +246,4 @@ def _unquoted(line: bytes) -> bytes:
         try:
             return codecs.escape_decode(memoryview(line)[1:-1])[0]
         except Warning as warning:
-            raise ValueError(str(warning)) from warning
+            raise ValueError(ascii(str(warning))) from warning

@@ -134,8 +134,8 @@ def _read_cells(file: PickleFile, cells: list[_Cell], progress: Progress) -> NDA
         except DatasetError as error:
             raise DatasetError(f"{error} (in {cell})") from error
         stop = start + array.shape[0]
-        # float64 beyond float32 becomes infinity, which check_frames finds and names.
-        with np.errstate(over="ignore"):
+        # float64 beyond float32 becomes infinity, which check_frames finds and names, as it does NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
             iq[start:stop] = array
         start = stop
         progress(number, len(cells), "reading cells")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -7,11 +9,9 @@ from matplotlib.image import imread
 from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data.generator import PRESETS, generate
 from toolchain.data.inspection import inspect_dataset
+from toolchain.errors import ToolchainError
 from toolchain.report.frames_figures import (
     class_file_name,
-    phase_power,
-    readable,
-    recover_symbols,
     write_frames_figures,
 )
 
@@ -79,12 +79,6 @@ def test_file_names_by_hand():
     assert class_file_name([".."], 0) == "class-0.png"
 
 
-def test_letters_without_a_glyph_are_spelt_out():
-    assert readable("8PSK $é") == "8PSK $é"
-    assert readable("制") == "<5236>"
-    assert readable("a" * 40) == "a" * 27 + "…"
-
-
 def test_odd_sets_are_drawn(tmp_path):
     silent = np.zeros((4, 2, 1), dtype=np.float32)
     for number, dataset in enumerate(
@@ -102,24 +96,54 @@ def test_set_without_frames_has_its_table_only(tmp_path):
     assert [path.name for path in write_frames_figures(tmp_path, dataset, inspect_dataset(dataset))] == ["cells.png"]
 
 
-@pytest.mark.parametrize(
-    ("name", "power"),
-    [("BPSK", 2), ("QPSK", 4), ("8PSK", 8), ("PSK-8", 8), ("QAM16", 4), ("64QAM", 4), ("PAM4", 2), ("OOK", 2)]
-    + [(name, None) for name in ("32QAM", "16PSK", "OQPSK", "GMSK", "16APSK", "AM-DSB", "CPFSK", "QAM", "PSK")],
-)
-def test_power_that_shows_the_phase(name, power):
-    assert phase_power(name) == power
+def test_pictures_of_other_classes_stay_and_are_named(tmp_path, caplog):
+    for classes in (("a", "b", "c"), ("a", "d")):
+        (tmp_path / "class-notes.png").write_bytes(b"the user's own")
+        dataset = make(classes, frames=2, snrs_db=(0.0,))
+        written = write_frames_figures(tmp_path, dataset, inspect_dataset(dataset))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith("are left as they were: class-1-b.png, class-2-c.png")
+    assert {path.name for path in tmp_path.iterdir()} - {path.name for path in written} == {
+        "class-1-b.png",
+        "class-2-c.png",
+        "class-notes.png",
+    }
 
 
-@pytest.mark.parametrize(("name", "points"), [("BPSK", 2), ("QPSK", 4), ("8PSK", 8)])
-def test_symbols_of_generated_frames_come_back(name, points):
-    preset = PRESETS["rml2016a"]
-    made = generate("rml2016a", frames_per_cell=20, snr_db=[18], seed=4)
-    frames = made.iq[made.label == preset.classes.index(name)]
-    symbols = recover_symbols(frames, preset.samples_per_symbol, points)
-    assert symbols.shape == (20, 12)  # 16 symbols a frame, less 2 at either end
-    # To the first power of the turn between points: all together, to within echoes and noise.
-    turned = symbols**points
-    together = np.abs(np.mean(turned / np.abs(turned)))
-    assert together > 0.8
-    assert np.median(np.abs(np.abs(symbols) - 1)) < 0.15
+def test_folder_that_cannot_be_one_is_refused(tmp_path):
+    dataset = make(("a",), frames=2)
+    inspection = inspect_dataset(dataset)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing" / "there")
+    for name in ("file", "link"):
+        with pytest.raises(ToolchainError, match=f"{name}: is a file, or a link to nothing"):
+            write_frames_figures(tmp_path / name, dataset, inspection)
+
+
+def test_interrupted_drawing_leaves_whole_pictures(tmp_path):
+    dataset = make(("a", "b"), frames=2)
+
+    def stop(done, total, note=""):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_frames_figures(tmp_path, dataset, inspect_dataset(dataset), progress=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.png", "class-0-a.png", "overview.png"]
+    for path in tmp_path.iterdir():
+        imread(path)
+
+
+def test_few_long_frames_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("toolchain.report.frames_figures.SAMPLES_OF_CELL", 3 * 5000)
+    asked = []
+    dataset = make(("QPSK",), frames=6, snrs_db=(20.0,), length=5000)
+    inspection = inspect_dataset(dataset)
+    whole = dataset.read
+
+    def read(indices, out):
+        asked.append(len(indices))
+        return whole(indices, out)
+
+    write_frames_figures(tmp_path, replace(dataset, read=read), inspection)
+    assert set(asked) == {3}
