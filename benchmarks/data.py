@@ -30,9 +30,9 @@ import numpy as np
 
 from deploy.host import describe_host
 from toolchain.data import BatchReader, Dataset, Part, convert_to_h5, from_memory, open_dataset
+from toolchain.data.formats.rml2018 import CLASSES
 from toolchain.data.generator import PRESETS, generated_blocks
 from toolchain.data.inspection import inspect_dataset
-from toolchain.data.rml2018 import CLASSES
 from toolchain.data.synth import write_generated
 from toolchain.report.frames_figures import write_frames_figures
 

@@ -4,8 +4,8 @@ from deploy.frames.dataset import Dataset, from_memory
 from deploy.frames.h5 import open_h5, verify_h5
 from toolchain.data.batches import Batch, BatchReader, Part, in_order
 from toolchain.data.checking import check_frames
+from toolchain.data.formats.rml2016 import open_rml2016
 from toolchain.data.open_dataset import is_set_folder, open_dataset
-from toolchain.data.rml2016 import open_rml2016
 from toolchain.data.selecting import select, select_classes, select_snr, select_snrs, with_class_order
 from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split, stratified_sample, stratified_split

@@ -14,10 +14,15 @@ from deploy.frames.hdf5 import open_hdf5
 from deploy.frames.npz import open_npz
 from deploy.frames.sigmf import open_sigmf
 from deploy.progress import Progress, silent
-from toolchain.data.hisarmod import is_hisarmod_folder, looks_like_hisarmod, looks_like_hisarmod_mat, open_hisarmod
-from toolchain.data.hkdd import is_hkdd_folder, looks_like_hkdd, open_hkdd
-from toolchain.data.rml2016 import open_rml2016
-from toolchain.data.rml2018 import looks_like_rml2018, open_rml2018
+from toolchain.data.formats.hisarmod import (
+    is_hisarmod_folder,
+    looks_like_hisarmod,
+    looks_like_hisarmod_mat,
+    open_hisarmod,
+)
+from toolchain.data.formats.hkdd import is_hkdd_folder, looks_like_hkdd, open_hkdd
+from toolchain.data.formats.rml2016 import open_rml2016
+from toolchain.data.formats.rml2018 import looks_like_rml2018, open_rml2018
 from toolchain.data.use import DataUse
 from toolchain.errors import DatasetError
 

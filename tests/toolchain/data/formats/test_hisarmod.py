@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolchain.data import check_frames, hisarmod_csv
-from toolchain.data.hisarmod import (
+from toolchain.data import check_frames
+from toolchain.data.formats import hisarmod_csv
+from toolchain.data.formats.hisarmod import (
     CLASSES,
     is_hisarmod_folder,
     looks_like_hisarmod,
@@ -437,7 +438,7 @@ def test_other_matlab_files_are_refused(tmp_path):
 
 
 def test_array_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("toolchain.data.matlab_frames.available_memory_bytes", lambda: 300_000)
+    monkeypatch.setattr("toolchain.data.formats.matlab_frames.available_memory_bytes", lambda: 300_000)
     path = mat_part(tmp_path, signal(26, 1024).transpose(1, 2, 0))
     with pytest.raises(
         DatasetError, match=r"^train\.mat: data_save has the shape \(2, 1024, 26\) .* permute the array"

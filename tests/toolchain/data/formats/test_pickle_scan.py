@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolchain.data import open_rml2016
-from toolchain.data.pickle_arrays import PickledArray, PickledDict, load_array, read_pickle
-from toolchain.data.pickle_scan import PickleFile
+from toolchain.data.formats.pickle_arrays import PickledArray, PickledDict, load_array, read_pickle
+from toolchain.data.formats.pickle_scan import PickleFile
 from toolchain.errors import DatasetError
 
 DTYPE_F4 = b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
@@ -240,7 +240,7 @@ def test_content_can_be_read_amid_the_walk():
 
 
 def test_more_opcodes_than_any_set_needs_are_refused(monkeypatch):
-    monkeypatch.setattr("toolchain.data.pickle_scan.MOST_OPERATIONS", 1000)
+    monkeypatch.setattr("toolchain.data.formats.pickle_scan.MOST_OPERATIONS", 1000)
     assert read(b"N" * 999 + b".") is None
     with pytest.raises(DatasetError, match="more than 1000 opcodes"):
         read(b"N" * 1000 + b".")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolchain.data import check_frames, open_dataset
-from toolchain.data.rml2018 import CLASSES
+from toolchain.data.formats.rml2018 import CLASSES
 from toolchain.errors import DatasetError
 
 # As datasets.md has them: not the order of the file's classes.txt.
@@ -133,7 +133,7 @@ def test_frames_stay_in_the_file_until_asked_for(options, tmp_path):
 
 
 def test_labels_are_read_a_block_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("toolchain.data.rml2018._LABEL_BLOCK", 50)
+    monkeypatch.setattr("toolchain.data.formats.rml2018._LABEL_BLOCK", 50)
     told = []
     dataset = open_dataset(write(tmp_path), progress=lambda done, total, note="": told.append((done, total)))
     assert told == [(50, 144), (100, 144), (144, 144)]
@@ -200,7 +200,7 @@ def test_file_without_one_of_the_three_is_another_set(tmp_path):
 
 def test_signal_that_compresses_a_hundredfold_is_refused(tmp_path, monkeypatch):
     """A small file would otherwise have labels for gigabytes."""
-    monkeypatch.setattr("toolchain.data.rml2018._FREE_OF_RATIO_BYTES", (4 << 20) - 1)
+    monkeypatch.setattr("toolchain.data.formats.rml2018._FREE_OF_RATIO_BYTES", (4 << 20) - 1)
     how = {"chunks": (1 << 14, 32, 2), "compression": "gzip"}
     path = tmp_path / "GOLD.hdf5"
     with h5py.File(path, "w") as file:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.frames.hdf5 import open_hdf5
-from toolchain.data import hkdd, matlab_frames
-from toolchain.data.hkdd import CLASSES, is_hkdd_folder, looks_like_hkdd, open_hkdd
-from toolchain.data.matlab_frames import available_memory_bytes
+from toolchain.data.formats import hkdd, matlab_frames
+from toolchain.data.formats.hkdd import CLASSES, is_hkdd_folder, looks_like_hkdd, open_hkdd
+from toolchain.data.formats.matlab_frames import available_memory_bytes
 from toolchain.errors import DatasetError
 
 CELLS = 21 * 12

@@ -25,8 +25,8 @@ from deploy.frames.dataset import Dataset
 from deploy.frames.hdf5 import Hdf5File, open_hdf5
 from deploy.frames.hdf5_dataset import Hdf5Dataset
 from deploy.progress import Progress, silent
-from toolchain.data.matlab_frames import find_axes, frames_array, open_frames
-from toolchain.data.own_parts import join_parts
+from toolchain.data.formats.matlab_frames import find_axes, frames_array, open_frames
+from toolchain.data.formats.own_parts import join_parts
 from toolchain.errors import DatasetError
 
 CLASSES = ("BPSK", "QPSK", "8PSK", "OQPSK", "2FSK", "4FSK", "8FSK", "16QAM", "32QAM", "64QAM", "4PAM", "8PAM")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.pickle_scan import Literal, Operation, PickleFile
+from toolchain.data.formats.pickle_scan import Literal, Operation, PickleFile
 from toolchain.errors import DatasetError
 
 # What the file may name, in the spellings of numpy 1 and 2, and the case below that takes its place.

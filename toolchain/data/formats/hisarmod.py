@@ -28,9 +28,9 @@ from deploy.frames.dataset import Dataset, Read
 from deploy.frames.gathering import block_frames
 from deploy.frames.hdf5 import Hdf5File, open_hdf5
 from deploy.progress import Progress, silent
-from toolchain.data.hisarmod_csv import as_number, looks_like_hisarmod, open_rows, read_numbers
-from toolchain.data.matlab_frames import find_axes, frames_array, open_frames
-from toolchain.data.own_parts import join_parts
+from toolchain.data.formats.hisarmod_csv import as_number, looks_like_hisarmod, open_rows, read_numbers
+from toolchain.data.formats.matlab_frames import find_axes, frames_array, open_frames
+from toolchain.data.formats.own_parts import join_parts
 from toolchain.errors import DatasetError
 
 __all__ = ["is_hisarmod_folder", "looks_like_hisarmod", "looks_like_hisarmod_mat", "open_hisarmod"]

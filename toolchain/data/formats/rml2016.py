@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset, from_memory
 from deploy.progress import Progress, silent
-from toolchain.data.pickle_arrays import PickledArray, PickledDict, describe, load_array, read_pickle
-from toolchain.data.pickle_scan import Literal, PickleFile
+from toolchain.data.formats.pickle_arrays import PickledArray, PickledDict, describe, load_array, read_pickle
+from toolchain.data.formats.pickle_scan import Literal, PickleFile
 from toolchain.errors import DatasetError
 
 _EXPECTED = "expected a dict {(modulation name, SNR in dB): float array (frames, 2, length)}"
