@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from toolchain.cli_options import refuse_existing, replace_option, require_extra, selection_options, writable_output
+from toolchain.cli_options import (
+    make_folder,
+    refuse_existing,
+    replace_option,
+    require_extra,
+    selection_options,
+    writable_output,
+)
 
 PRESETS = ("rml2016a", "sig2019", "rml2018")
 
@@ -44,6 +51,7 @@ def inspect(
     """
     if plots is not None:
         require_extra("matplotlib")
+        make_folder(plots)
     from deploy.progress import progress_bar
     from toolchain.data import open_dataset, use_in_words
     from toolchain.data.inspection import inspect_dataset
@@ -52,19 +60,18 @@ def inspect(
     with progress_bar(stderr, "inspect") as progress:
         dataset = use.selected(open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress))
         inspection = inspect_dataset(dataset, progress=progress)
-        drawn = []
-        if plots is not None:
-            from toolchain.report.frames_figures import write_frames_figures
-
-            drawn = write_frames_figures(plots, dataset, inspection, progress=progress)
     if json_path:
         write_json(json_path, inspection.to_json())
     if json_path != "-":
         from toolchain.report.inspection_text import show_inspection
 
         show_inspection(stdout(), inspection)
-        if drawn:
-            stdout().print(f"{len(drawn)} pictures in {plots}")
+    if plots is not None:
+        from toolchain.report.frames_figures import write_frames_figures
+
+        with progress_bar(stderr, "plots") as progress:
+            drawn = write_frames_figures(plots, dataset, inspection, progress=progress)
+        stderr.print(f"{len(drawn)} pictures in {plots}", soft_wrap=True)
 
 
 @click.command(

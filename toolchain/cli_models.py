@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from toolchain.cli_options import refuse_existing, replace_option, require_extra, selection_options, writable_output
+from toolchain.cli_options import (
+    make_folder,
+    refuse_existing,
+    replace_option,
+    require_extra,
+    selection_options,
+    writable_output,
+)
 
 SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
 PARTS = ("test", "validation", "train", "all")
@@ -146,6 +153,8 @@ def evaluate(
 ) -> None:
     """Say how good MODEL is on FILE: accuracy, by SNR, confusion, sensitivity in dB."""
     require_extra()
+    if plots is not None:
+        make_folder(plots)
     import torch
 
     from deploy.progress import progress_bar

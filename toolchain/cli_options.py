@@ -51,6 +51,16 @@ def refuse_existing(path: Path, *, replace: bool) -> None:
         raise ToolchainError(f"{path}: is there already; name another file, or write over it with --replace")
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder ``path`` before any work; raise ToolchainError where it cannot be, or may not be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolchainError(f"{path}: cannot be made a folder: {error.strerror}; name another") from error
+    if not os.access(path, os.W_OK):
+        raise ToolchainError(f"{path}: may not be written to; name another folder")
+
+
 def require_extra(*modules: str) -> None:
     """Raise ToolchainError where the toolchain extra (or those of its modules that are named) is not installed."""
     missing = [name for name in modules or EXTRA if find_spec(name) is None]

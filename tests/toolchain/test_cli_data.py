@@ -98,12 +98,20 @@ def test_json_never_writes_over_a_set(said, made, tmp_path):
 
 
 def test_inspect_draws(said, made, tmp_path):
-    code, out, _ = said("data", "inspect", made, "--classes", "BPSK,QPSK", "--plots", tmp_path / "plots")
+    code, out, err = said("data", "inspect", made, "--classes", "BPSK,QPSK", "--plots", tmp_path / "plots")
     assert code == 0
-    assert "pictures in" in out
+    assert "12 frames in each of 2 x 3 cells" in out
+    assert "pictures in" in err
     assert {"overview.png", "class-0-BPSK.png", "class-1-QPSK.png"} <= {
         path.name for path in (tmp_path / "plots").iterdir()
     }
+
+
+@pytest.mark.parametrize("command", ["data inspect {set}", "evaluate none.safetensors --data {set}"])
+def test_a_folder_that_cannot_be_is_said_before_the_work(said, made, command):
+    code, out, err = said(*command.format(set=made).split(), "--plots", made / "plots")
+    assert (code, out) == (2, "")
+    assert "cannot be made a folder" in err
 
 
 def test_convert_keeps_a_part(said, made, tmp_path):

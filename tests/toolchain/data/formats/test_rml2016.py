@@ -10,7 +10,6 @@ from toolchain.data import check_frames, open_rml2016
 from toolchain.errors import DatasetError
 
 # Beside the repository on the machines that make the project; a user's clone has it not.
-REAL_FILE = Path(__file__).parents[3] / ".." / "shared" / "data" / "RML2016.10a_dict.pkl"
 
 
 def set_of(names=("QPSK", "8PSK", "BPSK"), snrs_db=(2, -4, 0), count=5, length=16, dtype="f4"):
@@ -203,9 +202,8 @@ def test_float64_beyond_float32_is_found_by_the_check(tmp_path):
         check_frames(open_rml2016(write(tmp_path, cells)))
 
 
-@pytest.mark.skipif(not REAL_FILE.is_file(), reason="no ../shared/data/RML2016.10a_dict.pkl beside the repository")
-def test_file_made_with_gnu_radio_is_read_whole():
-    dataset = open_rml2016(REAL_FILE)
+def test_file_made_with_gnu_radio_is_read_whole(real_file):
+    dataset = open_rml2016(real_file)
     assert len(dataset.classes) == 11
     assert dataset.length == 128
     cells, counts = np.unique(np.stack([dataset.labels, dataset.snr_db]), axis=1, return_counts=True)
