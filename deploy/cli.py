@@ -13,6 +13,7 @@ import click
 from deploy.command_line import (
     CONTEXT,
     JsonCommand,
+    end_on_sigterm,
     json_option,
     run_command_line,
     stderr,
@@ -161,6 +162,7 @@ def device() -> None:
 
 def main() -> None:
     """Run ``thinwave-device`` and end the process with its exit code."""
+    end_on_sigterm()
     sys.exit(run_command_line(device, program="thinwave-device"))
 
 

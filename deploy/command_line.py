@@ -10,6 +10,8 @@ import errno
 import json
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from deploy.errors import DeployError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 # What a user can mend about files; any other OSError is ours.
 MENDABLE = {
@@ -119,6 +122,11 @@ class JsonCommand(click.Command):
                 raise wrong from None
 
 
+def end_on_sigterm() -> None:
+    """Let SIGTERM (``kill``, a batch system, a container's stop) end this process as an exception does: cleaning up."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
 def json_option(command: Decorated) -> Decorated:
     """Give a command ``--json [FILE]``, stdout if no FILE follows; that it may be written is known before the work."""
     return click.option(
@@ -151,8 +159,10 @@ def writable_file(context: click.Context, option: click.Parameter, value: str | 
     if value is None or value == "-":
         return value
     path = Path(value)
-    if path.is_dir() or not path.parent.is_dir():
-        raise click.BadParameter(f"{value} is a folder, or in a folder that is not there", context, option)
+    if path.is_dir():
+        raise click.BadParameter(f"{value!r} is a folder; expected a file to write", context, option)
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}; make it first", context, option)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise click.BadParameter(f"{value} may not be written", context, option)
     return value

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from deploy.cli import DEVICE_COMMANDS
-from deploy.command_line import CONTEXT, run_command_line, stderr, stdout
+from deploy.command_line import CONTEXT, end_on_sigterm, run_command_line, stderr, stdout
 from toolchain.cli_data import data
 from toolchain.cli_models import evaluate, train
 from toolchain.cli_options import require_extra
@@ -107,6 +107,7 @@ def thinwave() -> None:
 
 def main() -> None:
     """Run ``thinwave`` and end the process with its exit code."""
+    end_on_sigterm()
     sys.exit(run_command_line(thinwave, program="thinwave", user_errors=(ToolchainError,)))
 
 

@@ -141,7 +141,7 @@ def convert(
     from deploy.progress import progress_bar
     from toolchain.data import convert_to_h5, open_dataset, use_in_words
 
-    refuse_existing(out, replace=replace)
+    refuse_existing(out, replace=replace, read=file)
     use = use_in_words(classes=classes, snr_db=snr_db)
     with progress_bar(stderr, "convert") as progress:
         dataset = use.selected(open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress))

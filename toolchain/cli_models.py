@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
+from deploy.host import usable_cores
 from toolchain.cli_options import (
     make_folder,
     refuse_existing,
@@ -15,6 +16,7 @@ from toolchain.cli_options import (
     selection_options,
     writable_output,
 )
+from toolchain.errors import ToolchainError
 
 SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
 PARTS = ("test", "validation", "train", "all")
@@ -53,7 +55,13 @@ PARTS = ("test", "validation", "train", "all")
 @selection_options
 @click.option("--split", type=click.Choice(SPLITS), default=SPLITS[0], show_default=True, help="How the set is split.")
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads. More are many times slower on a busy machine.",
+)
 @replace_option
 def train(
     file: Path,
@@ -75,7 +83,12 @@ def train(
 ) -> None:
     """Train a model of the zoo on FILE; of its epochs, the best on the validation split is kept."""
     require_extra()
-    refuse_existing(out, replace=replace)
+    if out.suffix != ".safetensors":
+        raise ToolchainError(f"--out {out}: expected a name that ends in .safetensors, which is what is written")
+    refuse_existing(out, replace=replace, read=file)
+    cores = len(usable_cores())
+    if threads > cores:
+        raise ToolchainError(f"--threads {threads}: this process may use {cores} cores; expected at most as many")
     import torch
 
     from deploy.progress import progress_bar
@@ -120,7 +133,7 @@ def train(
 @click.option(
     "--part",
     type=click.Choice(PARTS),
-    help="Which frames. [default: test, where FILE is the set the model was trained on; else all]",
+    help="Which frames. [default: test, where FILE is the set the model was trained on; else FILE's own test part, or all]",
 )
 @selection_options
 @click.option(

@@ -37,18 +37,34 @@ def selection_options(command: Decorated) -> Decorated:
 
 
 def writable_output(context: click.Context, argument: click.Parameter, value: Path) -> Path:
-    """Refuse, as a callback, an output whose folder is not there, or that is there already unless ``--replace``."""
-    if value.is_dir() or not value.parent.is_dir():
-        raise click.BadParameter(f"{value} is a folder, or in a folder that is not there", context, argument)
+    """Refuse, as a callback, an output that is no regular file, or whose folder is not there or may not be written to."""
+    if value.is_dir():
+        raise click.BadParameter(f"{value} is a folder; expected a file to write", context, argument)
+    if not value.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {value.parent}; make it first", context, argument)
+    # A device or a pipe would be replaced by a file.
+    if value.exists() and not value.is_file():
+        raise click.BadParameter(f"{value} is no regular file", context, argument)
     if not os.access(value.parent, os.W_OK):
         raise click.BadParameter(f"{value} may not be written", context, argument)
     return value
 
 
-def refuse_existing(path: Path, *, replace: bool) -> None:
-    """Raise ToolchainError where ``path`` is there already and may not be written over."""
-    if path.exists() and not replace:
+def refuse_existing(path: Path, *, replace: bool, read: Path | None = None) -> None:
+    """Raise ToolchainError where ``path`` is there already, unless ``replace``; and always where it is what is ``read``."""
+    if not path.exists():
+        return
+    if read is not None and read.exists() and any(path.samefile(file) for file in files_read(read)):
+        raise ToolchainError(f"{path}: is what is read; name another file to write, so that nothing is lost")
+    if not replace:
         raise ToolchainError(f"{path}: is there already; name another file, or write over it with --replace")
+
+
+def files_read(path: Path) -> tuple[Path, ...]:
+    """The files that a set at ``path`` is read from, as far as they are there."""
+    from toolchain.data import files_of_set
+
+    return tuple(file for file in files_of_set(path) if file.exists())
 
 
 def make_folder(path: Path) -> None:

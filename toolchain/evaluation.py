@@ -20,7 +20,7 @@ from toolchain.training import predictions_of
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model answered on ``part`` ("test", "all", ...) of a set.
+    """What a model answered on ``part`` of a set: "test", "validation", "train", "own test" (the file's) or "all".
 
     ``accuracy`` is a fraction; ``by_snr`` the same by SNR in dB, as text; ``confusion`` counts, rows the true class;
     ``sensitivity_db`` the SNR at which the accuracy crosses ``level``, None where it does not.
@@ -84,8 +84,8 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
     """Choose the frames of ``dataset`` to judge a model by, and name the choice; classes are numbered as the model's.
 
     On the very set that it was trained on (the card remembers which), that is the test split that training never saw;
-    on another set it is everything. ``wanted`` ("test", "validation", "train", "all") asks for one. Of these, the SNRs
-    and classes of ``use`` are kept.
+    on another set it is the test part that its file keeps, or everything. ``wanted`` ("test", "validation", "train",
+    "all") asks for one. Of these, the SNRs and classes of ``use`` are kept.
     Raises :class:`DatasetError` for classes that the model does not know, frames of another length, and for a split of
     a set that the model was not trained on.
     """
@@ -102,7 +102,17 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
         )
     name = wanted or ("all" if trained_on is None else "test")
     if name != "all" and trained_on is not None:
-        dataset = trained_on.selected(dataset)
-        dataset = select(dataset, getattr(trained_on.split_of(dataset), name))
-    dataset = with_class_order(use.selected(dataset), card.classes, all_of_them=False)
+        indices = getattr(trained_on.split_of(dataset), name)
+        dataset = select(trained_on.selected(dataset), indices)
+    elif wanted is None and dataset.own_test is not None and dataset.own_test.any():
+        name, dataset = "own test", select(dataset, np.flatnonzero(dataset.own_test))
+    dataset = use.selected(dataset)
+    unknown = [name for name in dataset.classes if name not in card.classes]
+    if unknown:
+        known = ",".join(name for name in card.classes if name in dataset.classes)
+        raise DatasetError(
+            f"{dataset.source}: has classes that the model does not know, {', '.join(unknown)}; it knows "
+            f"{', '.join(card.classes)}. " + (f"Leave them out: --classes {known}" if known else "Take another set")
+        )
+    dataset = with_class_order(dataset, card.classes, all_of_them=False)
     return Part(dataset, np.arange(len(dataset))), name

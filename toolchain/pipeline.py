@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from deploy.progress import Progress
+from toolchain.data import files_of_set
 from toolchain.recipe import Recipe, files_in
 from toolchain.run_folder import StageOutput, file_identity, key_of, opened
 from toolchain.stages import data, export, finetune, plan, profile, report, train
@@ -92,7 +93,14 @@ def run_recipe(recipe: Recipe, path: Path, view: View, *, replace: bool = False)
 
 def _identities(recipe: Recipe) -> dict[str, str]:
     """What the recipe's files hold, wherever they lie and whatever they are called."""
-    return {f"{table}.{key}": file_identity(Path(text)) for (table, key), text in files_in(recipe).items()}
+    named = files_in(recipe)
+    identities = {f"{table}.{key}": file_identity(Path(text)) for (table, key), text in named.items()}
+    if ("data", "file") in named:
+        # A set may be several files.
+        identities["data.file"] = key_of(
+            files=[file_identity(file) for file in files_of_set(Path(named["data", "file"]))],
+        )
+    return identities
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:

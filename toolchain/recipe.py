@@ -40,12 +40,14 @@ class RunTable(Strict):
 class DataTable(Strict):
     """``[data]``: the frames. With ``file`` they are read, without it they are generated.
 
-    ``length`` cuts a recording into frames, ``classes`` keeps those modulations alone; ``split`` names how the set is
-    split, and ``train`` and ``validation`` are shares for the ways that leave them open.
+    ``length`` cuts a SigMF recording into frames, ``unknown_snr_db`` is the SNR of what it says none of; ``classes``
+    keeps those modulations alone; ``split`` names how the set is split, and ``train`` and ``validation`` are shares for
+    the ways that leave them open.
     """
 
     file: str | None = None
     length: Count | None = None
+    unknown_snr_db: Annotated[float, Field(ge=-100, le=100)] | None = None
     classes: tuple[str, ...] | None = None
     preset: str = "rml2016a"
     frames_per_cell: Annotated[int, Field(ge=3, le=10_000_000)] = 200
@@ -64,8 +66,10 @@ class DataTable(Strict):
             raise ValueError(f"train + validation = {self.train + self.validation:g} leaves nothing to test on")
         if self.split in ("amr-benchmark", "sequential-80-20") and (self.train, self.validation) != (0.6, 0.2):
             raise ValueError(f'split = "{self.split}" says its shares itself; leave train and validation out')
-        if self.length is not None and self.file is None:
-            raise ValueError("length is for a recording in file; generated frames have their preset's")
+        if self.file is None and (self.length, self.unknown_snr_db) != (None, None):
+            raise ValueError(
+                "length and unknown_snr_db are for a recording in file; generated frames have their preset's"
+            )
         return self
 
 

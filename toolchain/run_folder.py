@@ -101,7 +101,7 @@ class RunFolder:
         return self.path / STATE / "stages" / f"{stage}.json"
 
     def _record(self, stage: str) -> dict[str, Any] | None:
-        return _read_json(self._record_file(stage))
+        return read_json(self._record_file(stage))
 
     def _intent(self, stage: str) -> Path:
         """Present while a stage's outputs change: what bears their names then is ours, however far the change came."""
@@ -174,7 +174,7 @@ def opened(
         raise RunError(f"{path}: the folder holds files that are no run of thinwave; name an empty one with --out")
     (path / STATE / "stages").mkdir(parents=True, exist_ok=True)
     with locked(path / STATE):
-        before = _read_json(path / STATE / "run.json")
+        before = read_json(path / STATE / "run.json")
         # As JSON, where tuples are lists.
         after = json.loads(json.dumps(described))
         finished = any((path / STATE / "stages").glob("*.json"))
@@ -266,7 +266,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``; None where there is none."""
     try:
         values = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

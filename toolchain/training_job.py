@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, check_frames, record_of
 from toolchain.errors import RunError, TrainingError
 from toolchain.models import ModelCard, create_model, save_model
-from toolchain.run_folder import locked, write_json
+from toolchain.run_folder import locked, read_json, write_json
 from toolchain.training import FitSettings, History, fit
 
 
@@ -51,7 +51,7 @@ def train_on(
     selected = job.use.selected(dataset)
     model = create_model(job.architecture, len(selected.classes), selected.length, generator=generator)
     check_frames(selected, progress=progress)
-    split = job.use.split_of(selected)
+    split = job.use.split_of(dataset)
     steps_per_epoch = len(split.train) // job.batch
     if steps_per_epoch == 0:
         raise TrainingError(
@@ -66,6 +66,8 @@ def train_on(
     )
     data = record_of(dataset, job.use)
     folder = out.with_name(f"{out.name}.training")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: a file, where the training keeps its work; move it away, or name another --out")
     folder.mkdir(exist_ok=True)
     with locked(folder):
         _take(folder, {"architecture": job.architecture, "settings": asdict(settings), "data": data}, replace=replace)
@@ -87,23 +89,30 @@ def train_on(
         )
         save_model(folder / "model.safetensors", fitted, card)
         (folder / "model.safetensors").replace(out)
-    shutil.rmtree(folder)
+        # Under the lock, or another one's work might go.
+        shutil.rmtree(folder)
     return card, history
 
 
 def _take(folder: Path, described: Mapping[str, Any], *, replace: bool) -> None:
     """Make ``folder`` this job's; raises RunError where it holds another one's work, unless ``replace``."""
     file, after = folder / "job.json", json.loads(json.dumps(described))
-    try:
-        before = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):
-        before = None
+    before = read_json(file)
     if before != after:
         if before is not None and not replace:
-            changed = ", ".join(key for key in after if before.get(key) != after[key])
+            changed = "; ".join(_differences("", before, after))
             raise RunError(
-                f"{folder}: holds a training that was interrupted and differs from this one in its {changed}; "
-                f"go on with the options it was started with, drop it with --replace, or name another --out"
+                f"{folder}: holds a training that was interrupted and was started otherwise: {changed}. "
+                f"Go on with the options it was started with, drop it with --replace, or name another --out"
             )
         (folder / "checkpoint.pt").unlink(missing_ok=True)
         write_json(file, after)
+
+
+def _differences(place: str, before: object, after: object) -> Iterator[str]:
+    """Say in which values two records differ: ``settings.steps 8 there, 4 here``."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _differences(f"{place}.{key}" if place else key, before.get(key), after.get(key))
+    elif before != after:
+        yield f"{place} {before} there, {after} here"

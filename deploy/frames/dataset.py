@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,6 +96,11 @@ class Dataset:
         if self.length < 1:
             raise DatasetError(f"{self.source}: frames of {self.length} samples; expected at least 1")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what another process sent; arrays come writable."""
+        vars(self).update(state)
+        self.labels.flags.writeable = self.snr_db.flags.writeable = False
+
     def __len__(self) -> int:
         return int(self.labels.size)
 
@@ -127,7 +133,8 @@ class Dataset:
 
         It covers, in this order: one line of JSON with the class names, N and length; all labels (little-endian int64);
         all SNRs (little-endian float32); and 256 evenly spaced frames, the first and last among them (little-endian
-        float32). The other frames, the sample rate and the file's name are not in it.
+        float32). Where the file keeps a test part of its own, ``own_test`` follows, a byte a frame. The other frames, the
+        sample rate and the file's name are not in it.
         """
         digest = hashlib.sha256()
         header = {"classes": list(self.classes), "frames": len(self), "length": self.length}
@@ -137,6 +144,8 @@ class Dataset:
         if len(self):
             spread = np.unique(np.linspace(0, len(self) - 1, FINGERPRINT_FRAMES).astype(np.int64))
             digest.update(self.frames(spread).astype("<f4", copy=False).tobytes())
+        if self.own_test is not None:
+            digest.update(self.own_test.astype("u1").tobytes())
         return digest.hexdigest()
 
 

@@ -170,6 +170,8 @@ def _shown(value: Any) -> str:
 
 
 def _own_test(file: Hdf5File, frames: int) -> NDArray[np.bool_] | None:
+    if "own_test" in file.unreadable:
+        raise DatasetError(f"{file.path.name}: its own_test is not readable: {file.unreadable['own_test']}. {_WAY_OUT}")
     if "own_test" not in file.datasets:
         return None
     stored = file.datasets["own_test"]

@@ -151,7 +151,7 @@ def _cut(
             if snr_db is None:
                 raise DatasetError(
                     f'{name}: {annotation} has no SNR; expected "capture_details:SNRdB", in dB. Add it to the annotation '
-                    f"or to global, or give one SNR for all that have none: --unknown-snr-db"
+                    f"or to global, or give one SNR for all that have none: --unknown-snr-db, in a recipe data.unknown_snr_db"
                 )
             total += frames
             if total > _MOST_FRAMES or len(cuts) == _MOST_CUTS:

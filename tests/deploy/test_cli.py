@@ -76,7 +76,7 @@ def test_targets_says_which_is_this_machine(capsys):
         (("profile", "BUNDLE", "--target", "nowhere.toml"), "the target profile cannot be read"),
         (("profile", "BUNDLE", "--target", "x86-cpi"), 'did you mean "x86-cpu"?'),
         (("profile", "BUNDLE", "--seconds", "500"), "at most 120"),
-        (("profile", "BUNDLE", "--samples", "nowhere/s.npz"), "in a folder that is not there"),
+        (("profile", "BUNDLE", "--samples", "nowhere/s.npz"), "there is no folder"),
         (("check", "BUNDLE", "--runtime", "nothing"), 'no runtime is named "nothing"'),
         (("profle", "BUNDLE"), "profile"),
     ],

@@ -61,10 +61,14 @@ def test_synth_refuses_what_cannot_be_meant(said, tmp_path, arguments, message):
 
 def test_no_file_is_written_over_unasked(said, made):
     before = made.read_bytes()
-    for arguments in (["synth", made, "--frames-per-cell", 3], ["convert", made, made]):
+    for arguments, message in (
+        (["synth", made, "--frames-per-cell", 3], "is there already"),
+        (["convert", made, made], "is what is read"),
+        (["convert", made, made, "--replace"], "is what is read"),
+    ):
         code, _, err = said("data", *arguments)
         assert code == 2
-        assert "is there already" in err
+        assert message in err
         assert made.read_bytes() == before
     assert said("data", "synth", made, "--frames-per-cell", 3, "--snr-db", 0, "--replace")[0] == 0
     assert len(open_dataset(made)) == 33
@@ -158,8 +162,12 @@ def test_train_then_evaluate(said, made, tmp_path):
     [
         (["train", "--data", "{set}", "--model", "resnet1d21", "--out", "{new}"], 'did you mean "resnet1d20"'),
         (["train", "--data", "nowhere.h5", "--model", "resnet1d20", "--out", "{new}"], "there is no such file"),
-        (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{set}"], "is there already"),
-        (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "none/m.safetensors"], "folder that is not there"),
+        (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{set}", "--replace"], "ends in .safetensors"),
+        (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--threads", "9999"], "this process may use"),
+        (["data", "synth", "/dev/full", "--replace"], "is no regular file"),
+        (["data", "convert", "{set}", "{set}", "--replace"], "is what is read"),
+        (["data", "synth", "{new}", "--frames-per-cell", "100000000"], "GiB are free. Ask for fewer frames"),
+        (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "none/m.safetensors"], "there is no folder none"),
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--split", "own"], "no test part of its own"),
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--length", "64"], "expected 64"),
         (["evaluate", "{set}", "--data", "{set}"], "not a readable"),
@@ -175,3 +183,18 @@ def test_mistakes_end_in_one_message(said, made, tmp_path, arguments, message):
     assert message in err
     assert err.startswith("thinwave: error: ")
     assert not list(tmp_path.glob("new*"))
+
+
+def test_a_run_does_not_test_a_model_on_frames_that_it_was_trained_on(said, made, tmp_path):
+    model, recipe = tmp_path / "m.safetensors", tmp_path / "r.toml"
+    code, _, err = said(*("train", "--data", made, "--model", "resnet1d20", "--out", model, "--epochs", 1, "--seed", 2))
+    assert code == 0, err
+    recipe.write_text(f"[data]\nfile = {str(made)!r}\n[model]\nweights = {str(model)!r}\n[finetune]\nbatch = 9999\n")
+    code, _, err = said("run", recipe, "--out", tmp_path / "run")
+    assert code == 2
+    assert "of this run's test split" in err
+    assert "run.seed = 2" in err
+    # With the seed that it was trained with, it is let by, and the next mistake is told.
+    code, _, err = said("run", recipe, "--out", tmp_path / "run", "--set", "run.seed=2")
+    assert code == 2
+    assert "finetune.batch = 9999" in err

@@ -62,7 +62,7 @@ def test_known_set_is_judged_by_its_test_split(dataset):
     selected = use.selected(dataset)
     part, name = part_for(dataset, DataUse(), card, None)
     assert name == "test"
-    np.testing.assert_array_equal(part.dataset.frames(part.indices), selected.frames(use.split_of(selected).test))
+    np.testing.assert_array_equal(part.dataset.frames(part.indices), selected.frames(use.split_of(dataset).test))
     assert len(part_for(dataset, DataUse(), card, "train")[0]) == 18
     assert len(part_for(dataset, DataUse(), card, "all")[0]) == 60
     assert len(part_for(dataset, DataUse(classes=("a", "b")), card, "test")[0]) == 4
@@ -81,7 +81,9 @@ def test_set_may_lack_classes_but_not_have_others(dataset):
     fewer = DataUse(classes=("b", "c")).selected(dataset)
     got = evaluate_on(fewer, DataUse(), NamesTheFirstSample(), CARD)
     assert got.confusion.sum(axis=1).tolist() == [0, 20, 20]
-    with pytest.raises(DatasetError, match="missing there: d"):
+    with pytest.raises(
+        DatasetError, match=r"does not know, d; it knows a, b, c\. Leave them out: --classes b,c"
+    ):
         evaluate_on(replace(dataset, classes=("c", "b", "d")), DataUse(), NamesTheFirstSample(), CARD)
 
 

@@ -54,7 +54,7 @@ def test_every_fault_is_told_at_once_with_what_was_meant(recipe_file):
         ("[data]\nsnr_min_db = 10\nsnr_max_db = 0", "snr_min_db = 10 is above snr_max_db = 0"),
         ('[data]\nsplit = "amr-benchmark"\ntrain = 0.7', 'split = "amr-benchmark" says its shares itself'),
         ('[data]\nsplit = "halves"', "'stratified', 'amr-benchmark', 'sequential-80-20' or 'own'"),
-        ("[data]\nlength = 128", "length is for a recording in file"),
+        ("[data]\nlength = 128", "length and unknown_snr_db are for a recording in file"),
         ("[data]\ntrain = 0.8\nvalidation = 0.2", r"train \+ validation = 1 leaves nothing to test on"),
         ("[plan]\nkeep = 1.5", "plan.keep: got 1.5"),
         ("[plan]\nkeep = nan", "plan.keep"),

@@ -74,7 +74,9 @@ def test_other_options_do_not_go_on_with_it(dataset, tmp_path):
     with pytest.raises(Stop):
         train_on(dataset, JOB, out, progress=stopping_after(6))
     other = replace(JOB, learning_rate=1e-3)
-    with pytest.raises(RunError, match=r"m\.safetensors\.training: holds a training .* differs .* settings; go on"):
+    with pytest.raises(
+        RunError, match=r"\.training: holds .*: settings\.learning_rate 0\.005 there, 0\.001 here\. Go on"
+    ):
         train_on(dataset, other, out)
     seen = []
     train_on(

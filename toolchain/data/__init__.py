@@ -5,11 +5,11 @@ from deploy.frames.h5 import open_h5, verify_h5
 from toolchain.data.batches import Batch, BatchReader, Part, in_order
 from toolchain.data.checking import check_frames
 from toolchain.data.formats.rml2016 import open_rml2016
-from toolchain.data.open_dataset import is_set_folder, open_dataset
+from toolchain.data.open_dataset import files_of_set, is_set_folder, open_dataset
 from toolchain.data.selecting import select, select_classes, select_snr, select_snrs, with_class_order
 from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split, stratified_sample, stratified_split
-from toolchain.data.use import DataUse, record_of, use_in, use_in_words
+from toolchain.data.use import DataUse, record_of, seen_among_tested, use_in, use_in_words
 from toolchain.data.writing import convert_to_h5, write_blocks, write_h5
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Split",
     "check_frames",
     "convert_to_h5",
+    "files_of_set",
     "from_memory",
     "in_order",
     "is_set_folder",
@@ -29,6 +30,7 @@ __all__ = [
     "open_h5",
     "open_rml2016",
     "record_of",
+    "seen_among_tested",
     "select",
     "select_classes",
     "select_snr",

@@ -101,12 +101,28 @@ def is_set_folder(path: Path) -> bool:
     return is_hisarmod_folder(path) or is_hkdd_folder(path)
 
 
+def files_of_set(path: Path) -> tuple[Path, ...]:
+    """List the files that :func:`open_dataset` reads for ``path``: itself, and what belongs to it and lies beside it."""
+    if path.name.endswith(_SIGMF_NAMES):
+        pair = [path.with_name(path.name.rpartition(".")[0] + suffix) for suffix in (".sigmf-meta", ".sigmf-data")]
+        return tuple(file for file in pair if file.exists()) or (path,)
+    if path.suffix.lower() in (".csv", ".mat") and path.is_file():
+        part = path.stem.lower().removesuffix("_data")
+        names = {f"{part}_labels", f"{part}_labels1", f"{part}_snr"}
+        beside = [
+            at for at in sorted(path.parent.iterdir()) if at.suffix.lower() == ".csv" and at.stem.lower() in names
+        ]
+        return (path, *beside)
+    return (path,)
+
+
 def _opened(path: Path, length: int | None, unknown_snr_db: float | None, progress: Progress) -> Dataset:
-    if os.path.isdir(path):  # noqa: PTH112 - which never raises, as Path.is_dir may
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - which never raises, as Path.is_dir may
+    if is_folder and unknown_snr_db is None:
         return _open_folder(path, progress)
     # The samples of a recording are only numbers; its metadata beside them says what they are.
     is_recording = path.name.endswith(_SIGMF_NAMES)
-    start = b"" if is_recording else _start(path)
+    start = b"" if is_recording or is_folder else _start(path)
     if is_recording or (_JSON_START.match(start) and b"core:" in start):
         cut = {} if length is None else {"length": length}
         return open_sigmf(path, **cut, snr_db=unknown_snr_db)

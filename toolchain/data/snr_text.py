@@ -34,7 +34,7 @@ def snrs_in(text: str) -> tuple[float, ...]:
             if step <= 0 or high < low or (high - low) / step > MOST_SNRS:
                 raise ValueError("a step that is not above 0, or ends in the wrong order, or too many")
             # A little past the end, for 18 is -20 + 19 x 2 and 0.3 is a little more than 0 + 3 x 0.1.
-            numbers = tuple(float(number) for number in np.arange(low, high + step * 1e-6, step).round(9))
+            numbers = tuple(float(number) + 0.0 for number in np.arange(low, high + step * 1e-6, step).round(9))
     except ValueError as error:
         raise DatasetError(f'SNRs "{text}": {expected}') from error
     if len(set(numbers)) < len(numbers):
@@ -65,4 +65,4 @@ def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
-    return number
+    return number + 0.0  # no -0.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset
 from deploy.suggestion import did_you_mean
-from toolchain.data.splits import Split, cells_of, stratified_split
+from toolchain.data.splits import Split, cell_rng, cells_of, stratified_split
 from toolchain.errors import DatasetError
 
 # What each does is in the docstring of split_by; the first is the default.
@@ -96,7 +96,7 @@ def _own(dataset: Dataset, fractions: tuple[float, float, float], seed: int) -> 
     for cell in cells_of(dataset.labels[rest], dataset.snr_db[rest]):
         _require(dataset, rest[cell], least=2)
         label, snr_db = int(dataset.labels[rest[cell[0]]]), np.float32(dataset.snr_db[rest[cell[0]]])
-        shuffled = np.random.default_rng([seed, label, int(snr_db.view(np.uint32))]).permutation(rest[cell])
+        shuffled = cell_rng(seed, label, snr_db).permutation(rest[cell])
         edge = min(max(1, round(train_share * cell.size)), cell.size - 1)
         train.append(shuffled[:edge])
         validation.append(shuffled[edge:])

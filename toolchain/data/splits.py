@@ -56,8 +56,7 @@ def stratified_split(
                 f"the cell {name} at {cell_snr_db:g} dB has {cell.size} frames; expected at least 3, one each to "
                 f"train, validation and test. Leave out that class or SNR, or take a larger set"
             )
-        # Its own generator for each cell, seeded by what it is, not by where it stands.
-        shuffled = np.random.default_rng([seed, label, int(cell_snr_db.view(np.uint32))]).permutation(cell)
+        shuffled = cell_rng(seed, label, cell_snr_db).permutation(cell)
         edges = np.cumsum(_shares(cell.size, fractions))[:-1]
         for part, members in zip(parts, np.split(shuffled, edges), strict=True):
             part.append(members)
@@ -101,6 +100,12 @@ def cells_of(labels: NDArray[np.int64], snr_db: NDArray[np.float32]) -> list[NDA
     order = np.lexsort((snr_db, labels))
     changes = (np.diff(labels[order]) != 0) | (np.diff(snr_db[order]) != 0)
     return [cell.astype(np.int64, copy=False) for cell in np.split(order, np.flatnonzero(changes) + 1)]
+
+
+def cell_rng(seed: int, label: int, snr_db: np.float32) -> np.random.Generator:
+    """A generator for one cell, seeded by what the cell is, not by where it stands."""
+    # Adding 0.0 makes one of -0.0 and 0.0, which are the same SNR.
+    return np.random.default_rng([seed, label, int((snr_db + np.float32(0)).view(np.uint32))])
 
 
 def _shares(size: int, fractions: tuple[float, float, float]) -> list[int]:

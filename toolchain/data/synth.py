@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.frames.dataset import Dataset, no_frames
 from deploy.progress import Progress, silent
 from toolchain.data.generator import PRESETS, generated_blocks, generated_labels
-from toolchain.data.writing import write_blocks
+from toolchain.data.writing import require_room, write_blocks
 
 
 def write_generated(
@@ -27,6 +27,9 @@ def write_generated(
     The same arguments give the same file to the byte, whatever the number of ``workers``.
     Raises :class:`DatasetError` where an argument cannot be meant, or the file cannot be written.
     """
+    if preset in PRESETS:  # or generated_blocks says so
+        cells = len(PRESETS[preset].classes) * len(snr_db)
+        require_room(path, cells * frames_per_cell * 8 * PRESETS[preset].length)
     frames = generated_blocks(preset, frames_per_cell=frames_per_cell, snr_db=snr_db, seed=seed, workers=workers)
     label, snr = generated_labels(preset, frames_per_cell=frames_per_cell, snr_db=snr_db)
     described = Dataset(

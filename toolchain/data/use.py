@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deploy.frames.dataset import Dataset
-from toolchain.data.selecting import select_classes, select_snr, select_snrs
+from toolchain.data.selecting import select, select_classes, select_snr, select_snrs
 from toolchain.data.snr_text import SnrChoice, snr_choice
 from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split
-from toolchain.errors import DatasetError
+from toolchain.errors import DatasetError, ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,24 @@ class DataUse:
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise :class:`DatasetError` for a value of a kind that cannot be meant: records come from files."""
+        ends = [end for end in (self.snr_min_db, self.snr_max_db) if end is not None]
+        whole = {
+            "split": self.split in CONVENTIONS,
+            "seed": type(self.seed) is int and self.seed >= 0,
+            "fractions": len(self.fractions) == 3 and all(_is_number(part) and part > 0 for part in self.fractions),
+            "snr_min_db or snr_max_db": all(map(_is_number, ends)),
+            "snrs_db": self.snrs_db is None or all(map(_is_number, self.snrs_db)),
+            "classes": self.classes is None or all(isinstance(name, str) for name in self.classes),
+        }
+        wrong = [key for key, good in whole.items() if not good]
+        if wrong:
+            raise DatasetError(
+                f"the use of a set: {', '.join(wrong)} cannot be meant; expected one of {', '.join(CONVENTIONS)}, a seed from "
+                f"0, three fractions above 0, SNRs in dB, and names"
+            )
+
     def selected(self, dataset: Dataset) -> Dataset:
         """Take the frames of these SNRs and classes; raises DatasetError where none is left."""
         if self.classes is not None:
@@ -36,9 +59,21 @@ class DataUse:
             dataset = select_snr(dataset, low_db, high_db)
         return dataset if self.snrs_db is None else select_snrs(dataset, self.snrs_db)
 
-    def split_of(self, selected: Dataset) -> Split:
-        """Split what :meth:`selected` gave; raises DatasetError where a cell is too small."""
-        return split_by(self.split, selected, fractions=self.fractions, seed=self.seed)
+    def split_of(self, dataset: Dataset) -> Split:
+        """Split what :meth:`selected` gives of the whole ``dataset``; the indices are into that selection.
+
+        The file's own class numbers count, and for ``amr-benchmark`` the whole set: a part is split as it is within the
+        whole. Raises DatasetError where a cell is too small.
+        """
+        kept = positions(self, dataset)
+        split = partial(split_by, self.split, fractions=self.fractions, seed=self.seed)
+        if self.split != "amr-benchmark":
+            return split(select(dataset, kept))
+        whole = split(dataset)
+        place = np.full(len(dataset), -1, dtype=np.int64)
+        place[kept] = np.arange(kept.size)
+        parts = {name: place[getattr(whole, name)] for name in ("train", "validation", "test")}
+        return Split(**{name: part[part >= 0] for name, part in parts.items()})
 
 
 def use_in_words(*, classes: str | None, snr_db: str | None, split: str = CONVENTIONS[0], seed: int = 1) -> DataUse:
@@ -59,13 +94,46 @@ def record_of(dataset: Dataset, use: DataUse) -> dict[str, Any]:
 
 
 def use_in(record: Mapping[str, Any], dataset: Dataset) -> DataUse | None:
-    """Read from a model's card how ``dataset`` was used to make it; None where it was another set, or nobody knows."""
-    try:
-        if record["fingerprint"] != dataset.fingerprint:
-            return None
-        values = dict(record["use"])
-        # JSON knows lists alone.
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return DataUse(**values)
-    except (KeyError, TypeError, ValueError):
+    """Read from a model's card how ``dataset`` was used to make it; None where it was another set, or nobody knows.
+
+    Raises :class:`ModelError` where it was this set, and the record is damaged.
+    """
+    if record.get("fingerprint") != dataset.fingerprint:
         return None
+    try:
+        # JSON knows lists alone.
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record["use"].items()
+        }
+        return DataUse(**values)
+    except (KeyError, TypeError, AttributeError, DatasetError) as error:
+        raise ModelError(
+            f"the model's record of how it was trained on {dataset.source} is damaged ({error}); take the model from where "
+            f"it was made"
+        ) from error
+
+
+def seen_among_tested(dataset: Dataset, trained: DataUse, tested: DataUse) -> int:
+    """Count the frames of the whole ``dataset`` that one use tests on and another trained or validated on."""
+    seen, split = np.zeros(len(dataset), dtype=bool), trained.split_of(dataset)
+    seen[positions(trained, dataset)[np.concatenate([split.train, split.validation])]] = True
+    test = tested.split_of(dataset).test
+    return int(seen[positions(tested, dataset)[test]].sum())
+
+
+def positions(use: DataUse, dataset: Dataset) -> NDArray[np.int64]:
+    """Say where in ``dataset`` the frames stand that ``use.selected`` keeps, in its order: that of the file."""
+    kept = np.ones(len(dataset), dtype=bool)
+    if use.classes is not None:
+        kept &= np.isin(dataset.labels, [dataset.classes.index(name) for name in use.classes])
+    if use.snr_min_db is not None:
+        kept &= dataset.snr_db >= use.snr_min_db
+    if use.snr_max_db is not None:
+        kept &= dataset.snr_db <= use.snr_max_db
+    if use.snrs_db is not None:
+        kept &= np.isin(dataset.snr_db, np.asarray(use.snrs_db, dtype=np.float32))
+    return np.flatnonzero(kept)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

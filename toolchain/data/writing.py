@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +81,14 @@ def write_blocks(
     # Imported for its use alone: a process that only reads, or makes frames, starts sooner.
     import h5py
 
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    # Of the name only a number: a name may be as long as the file system allows.
+    unfinished = path.with_name(f".{zlib.crc32(path.name.encode(errors='replace')):08x}.{os.getpid()}.unfinished")
+    _remove_abandoned(path.parent, unfinished)
+    needed_bytes = count * (8 * length + 13) + _OVERHEAD_BYTES
+    require_room(path, needed_bytes)
     try:
-        _require_room(path, count * (8 * length + 13) + _OVERHEAD_BYTES)
         with h5py.File(unfinished, "w") as file:
+            _take_room(unfinished, needed_bytes)
             file.attrs["format"] = _fixed_text([FORMAT])[0]
             file.attrs["version"] = VERSION
             file.attrs["classes"] = _fixed_text(described.classes)
@@ -109,17 +115,47 @@ def write_blocks(
                 start = stop
             assert start == count  # the callers give one frame a label
             file.attrs["content_sha256"] = _fixed_text([digest.hexdigest()])[0]
+            file.flush()
+            size_bytes = file.id.get_filesize()
+        os.truncate(unfinished, size_bytes)
         unfinished.replace(path)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
+        # HDF5's own words go over several lines.
+        reason = error.strerror or str(error).partition("\n")[0]
+        raise DatasetError(f"{path}: cannot be written: {reason}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        # Where it never came to be, its name may be one that cannot be.
+        with suppress(OSError):
+            unfinished.unlink()
 
 
-def _require_room(path: Path, needed_bytes: int) -> None:
-    # Asked before, because HDF5 ends the whole process when the disk fills up under it.
-    if shutil.disk_usage(path.parent).free < needed_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def require_room(path: Path, needed_bytes: int) -> None:
+    """Raise :class:`DatasetError` where a file of ``needed_bytes`` at ``path`` would not fit on its disk."""
+    try:
+        free_bytes = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be written: {error.strerror}") from error
+    if free_bytes < needed_bytes:
+        raise DatasetError(
+            f"{path}: cannot be written: {os.strerror(errno.ENOSPC)}: it takes {needed_bytes / 2**30:,.1f} GiB, and "
+            f"{free_bytes / 2**30:,.1f} GiB are free. Ask for fewer frames, or write to another disk"
+        )
+
+
+def _remove_abandoned(folder: Path, unfinished: Path) -> None:
+    """Remove what processes that are gone, killed or without power, left of the same file."""
+    name = unfinished.name.split(".")[1]
+    for file in folder.glob(f".{name}.*.unfinished"):
+        process = file.name.split(".")[2]
+        if process.isdigit() and not Path("/proc", process).exists():
+            with suppress(OSError):
+                file.unlink()
+
+
+def _take_room(unfinished: Path, needed_bytes: int) -> None:
+    # Taken before, because HDF5 ends the whole process when the disk fills up under it: by another program, at a quota.
+    with unfinished.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, needed_bytes)
 
 
 def _fixed_text(texts: Sequence[str]) -> NDArray[np.bytes_]:

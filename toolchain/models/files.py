@@ -61,8 +61,8 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     weights, metadata = _read_safetensors(path)
     if "thinwave" not in metadata:
         raise ModelError(
-            f"{path}: the file holds weights but not which model they belong to; name it in the recipe: "
-            '[model] name = "resnet1d56", weights = "…"'
+            f"{path}: the file holds weights but not which model they belong to; name it in a recipe, whose run writes a file "
+            'that says it: [model] name = "resnet1d56", weights = "…"'
         )
     card = _read_card(path, metadata["thinwave"])
     model = create_model(card.architecture, len(card.classes), card.length)

@@ -14,7 +14,8 @@ _PARTS = {
     "test": "the test split, which the training never saw",
     "validation": "the validation split, by which the training chose its epoch",
     "train": "the training split",
-    "all": "all its frames",
+    "own test": "the test part that the file itself keeps",
+    "all": "all its frames; whether the model was trained on some of them is not known",
 }
 
 

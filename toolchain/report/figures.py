@@ -50,7 +50,9 @@ def write_evaluation_figures(folder: Path, evaluation: Evaluation, *, name: str)
         "accuracy_by_snr": evaluation.by_snr,
         "sensitivity_db": evaluation.sensitivity_db,
     }
-    part = "all frames" if evaluation.part == "all" else f"the {evaluation.part} split"
+    part = {"all": "all frames", "own test": "the file's own test part"}.get(
+        evaluation.part, f"the {evaluation.part} split"
+    )
     _save(accuracy_by_snr({name: values}, evaluation.level, part), folder / "accuracy.png")
     _save(confusions({name: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
 

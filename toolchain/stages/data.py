@@ -8,7 +8,7 @@ import numpy as np
 
 from deploy.frames.h5 import FORMAT as OWN_FORMAT
 from deploy.progress import Progress
-from toolchain.data import check_frames, record_of, verify_h5
+from toolchain.data import Dataset, check_frames, record_of, seen_among_tested, use_in, verify_h5
 from toolchain.data.synth import write_generated
 from toolchain.errors import RecipeError
 from toolchain.recipe import snrs_db
@@ -28,8 +28,8 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     check_frames(dataset, expected_length=run.card.length if run.card else None, progress=progress)
     if table.file is not None and whole.format == OWN_FORMAT:
         verify_h5(Path(table.file), progress=progress)
-    # By the file's own class numbers: the order of a model's classes moves no frame to another split.
-    split = run.use.split_of(found)
+    split = run.use.split_of(whole)
+    _check_unseen(run, whole, len(split.test))
     _check_batches(run, len(split.train))
     np.savez(out.path / "data" / "split.npz", train=split.train, validation=split.validation, test=split.test)
     described = {
@@ -47,6 +47,23 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         f"{len(dataset):,} frames of {dataset.length} samples, {len(dataset.classes)} classes, "
         f"{dataset.snr_db.min():g} to {dataset.snr_db.max():g} dB, {described['source']}"
     )
+
+
+def _check_unseen(run: Run, whole: Dataset, test_frames: int) -> None:
+    """Refuse to test a model that was brought along on frames that it was trained on, where its file says so."""
+    trained = use_in(run.card.training.get("data", {}), whole) if run.card else None
+    seen = seen_among_tested(whole, trained, run.use) if trained else 0
+    if trained and seen:
+        raise RecipeError(
+            f"{run.recipe.model.weights}: was trained on {seen} of the {test_frames} frames of this run's test split; its set "
+            f'is the same, and was split by run.seed = {trained.seed}, data.split = "{trained.split}", data.train = '
+            f"{trained.fractions[0]:g}, data.validation = {trained.fractions[1]:g}, classes {_said(trained.classes)}, SNRs "
+            f"from {_said(trained.snr_min_db)} to {_said(trained.snr_max_db)}. Set these the same, or take another set"
+        )
+
+
+def _said(value: object) -> str:
+    return "all" if value is None else str(value)
 
 
 def _check_batches(run: Run, train_frames: int) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deploy.progress import Progress
 from toolchain.data import Dataset, DataUse, Part, open_dataset, stratified_sample, with_class_order
+from toolchain.errors import RunError
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
 from toolchain.recipe import Recipe
@@ -59,7 +60,8 @@ class Run:
 
     def opened_whole(self, path: Path, progress: Progress) -> Dataset:
         """The whole set in ``path``, before anything is selected."""
-        return open_dataset(path, length=self.recipe.data.length, progress=progress)
+        table = self.recipe.data
+        return open_dataset(path, length=table.length, unknown_snr_db=table.unknown_snr_db, progress=progress)
 
     def ordered(self, dataset: Dataset) -> Dataset:
         """``dataset`` with its classes in the model's order, where a model says one."""
@@ -71,6 +73,12 @@ class Run:
         if self.opened is None:
             path = Path(self.recipe.data.file or self.path / GENERATED)
             self.opened = self.ordered(self.use.selected(self.opened_whole(path, progress)))
+            made_of = json.loads((self.path / "data" / "dataset.json").read_text())["fingerprint"]
+            if self.opened.fingerprint != made_of:
+                raise RunError(
+                    f"{path}: holds other frames, labels or SNRs than when this run's stage data was made; put the set back, "
+                    f"or name another folder with --out"
+                )
 
     @property
     def dataset(self) -> Dataset:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
+import zlib
 from types import SimpleNamespace
 
 import h5py
@@ -143,6 +146,60 @@ def test_full_disk_is_said_before_hdf5_meets_it(path, monkeypatch):
     with pytest.raises(DatasetError, match="cannot be written: No space left"):
         write_h5(path, **parts())
     assert list(path.parent.iterdir()) == []
+
+
+def test_disk_that_fills_under_it_ends_in_one_error_and_no_crash(tmp_path):
+    """Free space is no promise: a limit of the process, as a quota, shows only when bytes are taken."""
+    program = (
+        "import resource, sys; import numpy as np; from pathlib import Path; from toolchain.data import write_h5\n"
+        "from toolchain.errors import DatasetError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))\n"
+        "try: write_h5(Path(sys.argv[1]), iq=np.zeros((5000, 2, 512), 'f4'), label=np.arange(5000) % 2,\n"
+        "    snr_db=np.zeros(5000, 'f4'), classes=('a', 'b'), sample_rate_hz=None, made_by='x')\n"
+        "except DatasetError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "s.h5"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 's.h5'}: cannot be written: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 252 + ".h5")
+    write_h5(path, **parts())
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DatasetError, match="cannot be written: File name too long"):
+        write_h5(tmp_path / ("n" * 260 + ".h5"), **parts())
+
+
+def test_what_a_killed_process_left_goes(path):
+    write_h5(path, **parts())
+    left = path.parent / f".{zlib.crc32(b'set.h5'):08x}.999999999.unfinished"
+    others = [
+        path.parent / f".{zlib.crc32(b'set.h5'):08x}.1.unfinished",
+        path.parent / ".12345678.999999999.unfinished",
+    ]
+    for file in (left, *others):
+        file.write_bytes(b"half")
+    write_h5(path, **parts())
+    assert not left.exists()
+    assert all(file.exists() for file in others)  # of a process that is at work, and of another file
+
+
+def test_file_ends_where_its_content_ends(path):
+    write_h5(path, **parts())
+    with h5py.File(path) as file:
+        assert path.stat().st_size == file.id.get_filesize()
+
+
+def test_own_test_that_cannot_be_read_is_not_taken_for_none(path):
+    write_h5(path, **parts())
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("own_test", data=np.zeros(30, "u1"), chunks=(30,), compression="lzf")
+    with pytest.raises(DatasetError, match="its own_test is not readable: it is compressed with"):
+        open_h5(path)
 
 
 def test_folder_that_is_not_there_is_one_error(tmp_path):

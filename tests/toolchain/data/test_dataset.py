@@ -95,6 +95,18 @@ def test_set_goes_to_another_process():
     assert sent.fingerprint == dataset.fingerprint
 
 
+def test_set_from_another_process_stays_read_only():
+    sent = pickle.loads(pickle.dumps(make()))
+    with pytest.raises(ValueError, match="read-only"):
+        sent.labels[0] = 1
+
+
+def test_fingerprint_tells_test_parts_apart():
+    marks = [np.arange(12) % 4 == part for part in (0, 1)]
+    prints = {make().fingerprint, *(make(own_test=mark).fingerprint for mark in marks)}
+    assert len(prints) == 3
+
+
 def test_snr_bounds_are_included():
     kept = select_snr(make(), 10, 20)
     assert len(kept) == 6

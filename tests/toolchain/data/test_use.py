@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from toolchain.data import Dataset, DataUse, from_memory, record_of, split_by, use_in, use_in_words
-from toolchain.errors import DatasetError
+from toolchain.data import Dataset, DataUse, from_memory, record_of, seen_among_tested, split_by, use_in, use_in_words
+from toolchain.errors import DatasetError, ModelError
 
 
 @pytest.fixture
@@ -44,6 +45,37 @@ def test_use_splits_as_its_convention_does(dataset):
     np.testing.assert_array_equal(use.split_of(dataset).validation, expected.validation)
 
 
+@pytest.mark.parametrize("convention", ["stratified", "amr-benchmark", "sequential-80-20", "own"])
+@pytest.mark.parametrize("part", [{"snr_min_db": 4}, {"classes": ("c", "a")}, {"snrs_db": (0, 6), "classes": ("b",)}])
+def test_a_part_is_split_as_within_the_whole(dataset, convention, part):
+    dataset = replace(dataset, own_test=np.arange(120) % 10 < 3)
+    whole, use = DataUse(split=convention), DataUse(split=convention, **part)
+    for name in ("train", "validation", "test"):
+        frames = dataset.frames(getattr(whole.split_of(dataset), name))[:, 0, 0]
+        selected = use.selected(dataset)
+        kept = set(selected.frames(np.arange(len(selected)))[:, 0, 0])
+        got = selected.frames(getattr(use.split_of(dataset), name))[:, 0, 0]
+        assert set(got) == set(frames) & kept
+        assert got.size
+
+
+def test_small_cell_that_is_left_out_is_in_nobodys_way(dataset):
+    uneven = DataUse().selected(dataset)
+    uneven = replace(uneven, snr_db=np.r_[np.float32(8), uneven.snr_db[1:]])
+    with pytest.raises(DatasetError, match="the cell a at 8 dB has 1 frames"):
+        DataUse().split_of(uneven)
+    assert DataUse(snr_max_db=6).split_of(uneven).test.size
+
+
+def test_frames_of_one_uses_test_that_another_trained_on_are_counted(dataset):
+    first, second = DataUse(seed=1), DataUse(seed=2, snr_min_db=2, classes=("c", "b"))
+    assert seen_among_tested(dataset, first, first) == 0
+    assert seen_among_tested(dataset, first, DataUse(seed=1, snr_max_db=2, classes=("b",))) == 0
+    seen = set(dataset.frames(np.r_[first.split_of(dataset).train, first.split_of(dataset).validation])[:, 0, 0])
+    tested = second.selected(dataset).frames(second.split_of(dataset).test)[:, 0, 0]
+    assert seen_among_tested(dataset, first, second) == len(seen & set(tested)) > 0
+
+
 def test_words_become_a_use():
     assert use_in_words(classes="BPSK, QPSK", snr_db="10:") == DataUse(classes=("BPSK", "QPSK"), snr_min_db=10)
     assert use_in_words(classes=None, snr_db="0,2", split="own", seed=3) == DataUse(snrs_db=(0, 2), split="own", seed=3)
@@ -62,11 +94,18 @@ def test_record_finds_the_use_of_the_very_set_again(dataset, use):
     assert use_in(record, DataUse(snr_min_db=2).selected(dataset)) is None
 
 
-@pytest.mark.parametrize(
-    "record",
-    [{}, {"fingerprint": 3}, {"use": {}}, {"fingerprint": "right"}, {"fingerprint": "right", "use": {"a": 1}}],
-)  # fmt: skip
+@pytest.mark.parametrize("record", [{}, {"fingerprint": 3}, {"use": {}}])
 def test_record_that_says_nothing_is_no_use(dataset, record):
-    if record.get("fingerprint") == "right":
-        record["fingerprint"] = dataset.fingerprint
     assert use_in(record, dataset) is None
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        None, 3, {"a": 1}, {"seed": "x"}, {"seed": -1}, {"seed": 1.5}, {"fractions": ["a", "b", "c"]}, {"fractions": [1, 2]},
+        {"snr_min_db": "low"}, {"split": 5}, {"split": "halves"}, {"classes": [1]}, {"snrs_db": [None]},
+    ],
+)  # fmt: skip
+def test_damaged_record_of_this_set_is_one_error(dataset, use):
+    with pytest.raises(ModelError, match=r"record of how it was trained on set\.h5 is damaged"):
+        use_in({"fingerprint": dataset.fingerprint, "use": use}, dataset)
