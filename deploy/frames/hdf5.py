@@ -32,8 +32,9 @@ from deploy.frames.same_file import SameFile, same_file
 
 # No stream of deflate is shorter than a thousandth of what it becomes.
 MOST_DEFLATED_RATIO = 1032
-# One chunk is in memory at a time, and a megabyte of deflate may become a gigabyte. HDF5 advises 1 MiB a chunk.
-MOST_CHUNK_BYTES = 256 << 20
+# One chunk is in memory at a time, and a megabyte of deflate may become a gigabyte. Frames are read 16 MiB at a time:
+# of larger chunks each would be decompressed many times in a pass. HDF5 advises 1 MiB a chunk.
+MOST_CHUNK_BYTES = 32 << 20
 # Of what the child says: a table of a million chunks takes 48 MiB. The file's size adds to it.
 MOST_ANSWER_BYTES = 64 << 20
 # A slow disk needs seconds.
@@ -254,7 +255,10 @@ def _dataset(file: SameFile, name: str, described: dict[str, Any], table: NDArra
         )
     made = make(chunk=chunk, filters=filters, offset=offset, size_bytes=size_bytes, skipped=skipped)
     if chunk_bytes > MOST_CHUNK_BYTES and not made.in_place:
-        raise _UnreadableError(f"its chunks of {chunk} take {chunk_bytes >> 20} MiB each; write it with smaller ones")
+        raise _UnreadableError(
+            f"its chunks of {chunk} take {chunk_bytes} bytes each, expected at most {MOST_CHUNK_BYTES}; write it with "
+            f"smaller ones"
+        )
     return made
 
 

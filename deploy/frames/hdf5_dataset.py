@@ -21,6 +21,9 @@ from deploy.frames.same_file import SameFile, read_into
 # HDF5's numbers of its filters.
 DEFLATE, SHUFFLE = 1, 2
 WAY_OUT = "The file is damaged or cut off: fetch or copy it again and compare its size"
+# Recorded frames hardly compress. Deflate reaches 1000 to 1, with which a small file would fill the memory.
+MOST_RATIO = 100
+FREE_OF_RATIO_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,6 +151,18 @@ class Hdf5Dataset:
 
     def _damaged(self, found: str) -> DatasetError:
         return DatasetError(f"{self._place}: {found}. {WAY_OUT}")
+
+
+def check_ratio(place: str, claimed_bytes: int, stored_bytes: int, way_out: str) -> None:
+    """Refuse what claims more than 64 MiB and a hundred times what it takes in the file, before any of it is read.
+
+    ``place`` opens the message: "set.npz: iq". Raises :class:`DatasetError` with ``way_out`` as its end.
+    """
+    if claimed_bytes > max(FREE_OF_RATIO_BYTES, MOST_RATIO * stored_bytes):
+        raise DatasetError(
+            f"{place} claims {claimed_bytes} bytes out of {stored_bytes} in the file; expected at most {MOST_RATIO} times "
+            f"as many, for signals hardly compress. {way_out}"
+        )
 
 
 def grid_of(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ Fortran order, is read into memory once. Nothing is unpickled.
 
 from __future__ import annotations
 
-import re
 import stat
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,10 @@ from numpy.typing import NDArray
 from deploy.errors import DatasetError
 from deploy.frames.dataset import Dataset, Read, from_memory
 from deploy.frames.gathering import block_frames, gather
+from deploy.frames.hdf5_dataset import check_ratio
 from deploy.frames.npz_archive import WAY_OUT, Archive, Member, open_archive
 from deploy.frames.same_file import SameFile, read_into
-from deploy.kernel_files import ROOT, read_text
+from deploy.memory import check_memory
 
 FORMAT = "npz"
 _NEEDED = ("iq", "label", "snr_db", "classes")
@@ -32,9 +32,7 @@ _OPTIONAL = ("sample_rate_hz", "own_test")
 _MOST_CLASSES_BYTES = 1 << 20
 _MOST_NAME = 200
 _PIECE_BYTES = 4 << 20
-# Recorded frames hardly compress. Deflate reaches 1000 to 1, with which a small file would fill the memory.
-_MOST_RATIO = 100
-_FREE_OF_RATIO_BYTES = 64 << 20
+_READ_AS_NEEDED = "Write it with np.savez and in C order (np.ascontiguousarray), which is read as needed"
 
 
 def open_npz(path: Path) -> Dataset:
@@ -58,6 +56,8 @@ def open_npz(path: Path) -> Dataset:
         for name in ("label", "snr_db", "own_test"):
             if name in members:
                 _check_column(archive, members[name], frames)
+        if _in_memory(iq):
+            check_memory(f"{path.name}: its {frames} frames", frames * 2 * length * 4, _READ_AS_NEEDED)
         return Dataset(
             source=path.name,
             format=FORMAT,
@@ -66,14 +66,14 @@ def open_npz(path: Path) -> Dataset:
             snr_db=_float32(archive.read(members["snr_db"])),
             length=length,
             sample_rate_hz=_sample_rate_hz(archive, members),
-            own_test=archive.read(members["own_test"]).astype(bool) if "own_test" in members else None,
+            own_test=archive.read(members["own_test"]) if "own_test" in members else None,
             read=_reading(archive, iq),
             block_frames=1 if _in_memory(iq) else block_frames(2 * length * iq.dtype.itemsize),
         )
 
 
 def _checked_iq(archive: Archive, members: dict[str, Member]) -> Member:
-    """Check that what a set needs is there, and that the frames are frames."""
+    """Check that what a set needs is there, that the frames are frames, and that they are no more than the file's."""
     source = archive.source
     missing = [name for name in _NEEDED if name not in members]
     if missing:
@@ -95,6 +95,7 @@ def _checked_iq(archive: Archive, members: dict[str, Member]) -> Member:
         raise DatasetError(f"{source}: iq has the shape {iq.shape}; expected (frames, 2, length). {hint}")
     if iq.size_bytes == 0:
         raise DatasetError(f"{source}: iq is empty, of shape {iq.shape}; expected frames. {WAY_OUT}")
+    check_ratio(f"{source}: iq", iq.size_bytes, iq.packed_bytes, _READ_AS_NEEDED)
     return iq
 
 
@@ -117,6 +118,8 @@ def _check_column(archive: Archive, column: Member, frames: int) -> None:
         raise DatasetError(
             f"{archive.source}: {name} has the shape {column.shape}; expected one number a frame, ({frames},). {hint}"
         )
+    # Out of the whole file, for labels that are sorted do compress, beside frames that do not.
+    check_ratio(f"{archive.source}: {name}", column.size_bytes, archive.file.size_bytes, WAY_OUT)
 
 
 def _classes(archive: Archive, member: Member) -> tuple[str, ...]:
@@ -153,7 +156,7 @@ def _labels(archive: Archive, member: Member) -> NDArray[np.int64]:
     labels = archive.read(member)
     if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
         raise DatasetError(f"{archive.source}: label has {labels.max()}; expected indices into classes")
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)
 
 
 def _sample_rate_hz(archive: Archive, members: dict[str, Member]) -> float | None:
@@ -180,7 +183,6 @@ def _in_memory(iq: Member) -> bool:
 def _reading(archive: Archive, iq: Member) -> Read:
     if iq.offset is not None and not _in_memory(iq):
         return partial(_read_stored, archive.file, iq.offset, iq.dtype, iq.shape[2])
-    _check_fits(archive, iq)
     return from_memory(_load(archive, iq))
 
 
@@ -204,23 +206,6 @@ def _read_stored(
         gather(indices, out, read_run, frame_bytes=frame_bytes, gap_frames=1)
 
 
-def _check_fits(archive: Archive, iq: Member) -> None:
-    """Refuse what would fill the memory, before any of it is taken."""
-    way_out = "Write it with np.savez and in C order (np.ascontiguousarray), which is read as needed"
-    if iq.size_bytes > max(_FREE_OF_RATIO_BYTES, _MOST_RATIO * iq.packed_bytes):
-        raise DatasetError(
-            f"{archive.source}: iq claims {iq.size_bytes} bytes out of {iq.packed_bytes}; expected at most "
-            f"{_MOST_RATIO} times as many, for signals hardly compress. {way_out}"
-        )
-    needed = iq.size_bytes // iq.dtype.itemsize * 4
-    available = re.search(r"^MemAvailable:\s*(\d+) kB$", read_text(ROOT / "proc/meminfo") or "", re.MULTILINE)
-    if available and needed > int(available[1]) * 1024:
-        raise DatasetError(
-            f"{archive.source}: its {iq.shape[0]} frames need {needed / 2**30:.1f} GiB of memory, "
-            f"{int(available[1]) / 2**20:.1f} are free. {way_out}"
-        )
-
-
 def _load(archive: Archive, iq: Member) -> NDArray[np.float32]:
     """Read all frames, a piece at a time: float32 (N, 2, length)."""
     frames, _, length = iq.shape
@@ -235,16 +220,21 @@ def _load(archive: Archive, iq: Member) -> NDArray[np.float32]:
     start = 0
     for piece in archive.pieces(iq, at_once * row_bytes):
         stop = min(start + at_once, rows)
-        numbers = _float32(np.frombuffer(piece, dtype=iq.dtype))
-        if iq.fortran:
-            loaded[:, :, start:stop] = numbers.reshape(stop - start, 2, frames).transpose(2, 1, 0)
-        else:
-            loaded[start:stop] = numbers.reshape(stop - start, 2, length)
+        numbers = np.frombuffer(piece, dtype=iq.dtype)
+        with _ignored():
+            if iq.fortran:
+                loaded[:, :, start:stop] = numbers.reshape(stop - start, 2, frames).transpose(2, 1, 0)
+            else:
+                loaded[start:stop] = numbers.reshape(stop - start, 2, length)
         start = stop
     return loaded
 
 
 def _float32(numbers: NDArray[Any]) -> NDArray[np.float32]:
-    # float64 beyond float32 becomes infinity, and a signalling NaN a quiet one: checks find and name both.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with _ignored():
         return numbers.astype(np.float32, copy=False)
+
+
+def _ignored() -> np.errstate:
+    # float64 beyond float32 becomes infinity, and a signalling NaN a quiet one: checks find and name both.
+    return np.errstate(over="ignore", invalid="ignore")

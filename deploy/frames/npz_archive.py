@@ -127,8 +127,13 @@ class Archive:
                 yield piece
 
     def read(self, member: Member) -> NDArray[Any]:
-        """Read a small array whole, in C order."""
-        content = b"".join(self.pieces(member, _MOST_READ_BYTES))
+        """Read a small array whole, in the order that it has in the file."""
+        with self._faults(member.name):
+            content = np.empty(member.size_bytes, dtype=np.uint8)
+        start = 0
+        for piece in self.pieces(member, _MOST_READ_BYTES):
+            content[start : start + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+            start += len(piece)
         array: NDArray[Any] = np.frombuffer(content, dtype=member.dtype)
         return array.reshape(member.shape, order="F" if member.fortran else "C")
 

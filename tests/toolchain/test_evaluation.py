@@ -81,9 +81,7 @@ def test_set_may_lack_classes_but_not_have_others(dataset):
     fewer = DataUse(classes=("b", "c")).selected(dataset)
     got = evaluate_on(fewer, DataUse(), NamesTheFirstSample(), CARD)
     assert got.confusion.sum(axis=1).tolist() == [0, 20, 20]
-    with pytest.raises(
-        DatasetError, match=r"does not know, d; it knows a, b, c\. Leave them out: --classes b,c"
-    ):
+    with pytest.raises(DatasetError, match=r"does not know, d; it knows a, b, c\. Leave them out: --classes b,c"):
         evaluate_on(replace(dataset, classes=("c", "b", "d")), DataUse(), NamesTheFirstSample(), CARD)
 
 
@@ -103,8 +101,9 @@ def test_model_is_left_as_it_was(dataset):
     ("level", "said"),
     [
         (0.5, "5.00 dB, where the accuracy crosses 50%"),
-        (0.9, "does not rise above 90% at the highest"),
-        (0.2, "is above 20% at all"),
+        (0.9, "not reached: at most 67% (at 10 dB); 90% is asked for"),
+        (0.67, "not reached: at most 66.7% (at 10 dB); 67% is asked for"),
+        (0.2, "below the lowest SNR: at least 33% everywhere; 20% is asked for"),
     ],
 )
 def test_terminal_shows_figures_and_pictures_are_drawn(dataset, level, said, tmp_path, capsys):
@@ -116,3 +115,12 @@ def test_terminal_shows_figures_and_pictures_are_drawn(dataset, level, said, tmp
     assert "66.7%" in out
     write_evaluation_figures(tmp_path / "plots", got, name="model")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"accuracy.png", "confusion.png"}
+
+
+def test_accuracy_that_falls_again_is_told(dataset, capsys):
+    got = evaluate_on(dataset, DataUse(), NamesTheFirstSample(), CARD, level=0.6)
+    falls = replace(got, by_snr={"-4": 0.1, "0": 0.7, "10": 0.5}, sensitivity_db=None, frames=1)
+    show_evaluation(Console(width=100), falls, source="set.h5")
+    out = capsys.readouterr().out
+    assert "not held: 70% at 0 dB, but 50% at 10 dB, the highest SNR; 60% is asked for" in out
+    assert "1 frame of set.h5" in out

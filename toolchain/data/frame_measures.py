@@ -16,7 +16,15 @@ BLOCK_SAMPLES = 1 << 20
 # 8 bytes of hash: among 2.5 million frames, two different ones share it by chance once in six million sets.
 HASH_BYTES = 8
 # Noise has its largest value once in a frame; a clipped frame has it in this share of its numbers, and at least 4 times.
+# It must show as flat tops, so many samples long (a sinusoid's crest has two equal ones at most), or, where samples hardly
+# depend on each other, as a value so many times as frequent as any other.
 CLIPPED_SHARE = 0.02
+FLAT_TOP = 3
+STANDS_OUT = 4
+# A magnitude that varies by less is a constant envelope, whose I and Q may stand at their largest by right.
+CONSTANT_ENVELOPE = 0.02
+# Of rectangular pulses, more than this share of the samples below the limit equal their neighbour.
+STANDING_STILL = 0.25
 
 
 @dataclass(kw_only=True, eq=False)
@@ -95,7 +103,8 @@ def _measure_block(
         measured.constant[here] = (frames == frames[:, :, :1]).all(axis=(1, 2)) & (component > 0)
     at_peak = np.count_nonzero(absolute == component[:, None, None], axis=(1, 2))
     least = max(4, CLIPPED_SHARE * 2 * frames.shape[2])
-    measured.clipped[here] = (at_peak >= least) & (component > 0) & ~measured.constant[here]
+    suspects = np.flatnonzero((at_peak >= least) & (component > 0) & ~measured.constant[here])
+    measured.clipped[here.start + suspects] = _are_cut(frames[suspects], component[suspects])
     if measured.integers:
         measured.integers = bool((absolute == np.rint(absolute)).all())
     # Each frame by its own largest value: the squares of any float32 then stay in range.
@@ -121,3 +130,46 @@ def _measure_block(
     columns = (np.ones(power.size), *means.T, unbalance, skew, (means**2).sum(axis=1), unbalance**2, skew**2)
     for number, values in enumerate(columns):
         measured.sums[:, number] += np.bincount(labels, weights=values, minlength=len(measured.sums))
+
+
+def _are_cut(frames: NDArray[np.float32], component: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell clipped frames (n, 2, length) from those that only reach their largest number often, as periodic ones do.
+
+    Not clipped are constant envelopes, and rectangular pulses, which stand still below their largest number as well.
+    """
+    if len(frames) == 0:
+        return np.zeros(0, dtype=np.bool_)
+    limit = component[:, None, None]
+    relative: NDArray[np.float32] = np.abs(frames)
+    relative /= limit
+    magnitude = np.hypot(relative[:, 0], relative[:, 1])
+    varies = magnitude.min(axis=1) < (1 - CONSTANT_ENVELOPE) * magnitude.max(axis=1)
+    flat = np.zeros(len(frames), dtype=np.bool_)
+    for sign in (1, -1):
+        at_limit: NDArray[np.bool_] = frames == sign * limit
+        begins = at_limit[..., : at_limit.shape[2] - FLAT_TOP + 1].copy()
+        for later in range(1, FLAT_TOP):
+            begins &= at_limit[..., later : later + begins.shape[2]]
+        flat |= begins.any(axis=(1, 2))
+    below: NDArray[np.bool_] = relative < 1
+    stands_out = np.count_nonzero(~below, axis=(1, 2)) >= STANDS_OUT * _most_frequent(relative, below)
+    inside: NDArray[np.bool_] = np.logical_and(below[:, 0], below[:, 1])
+    pairs = inside[:, 1:] & inside[:, :-1]
+    still = (frames[:, :, 1:] == frames[:, :, :-1]).all(axis=1) & pairs
+    rectangular = np.count_nonzero(still, axis=1) > STANDING_STILL * np.count_nonzero(pairs, axis=1)
+    found: NDArray[np.bool_] = varies & (flat | stands_out) & ~rectangular
+    return found
+
+
+def _most_frequent(relative: NDArray[np.float32], below: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count each frame's most frequent magnitude below the limit, to a thousandth of it."""
+    steps = np.where(below, relative * 1000, -1).astype(np.int16).reshape(len(relative), -1)
+    steps.sort(axis=1)
+    new = np.ones(steps.shape, dtype=np.bool_)
+    new[:, 1:] = steps[:, 1:] != steps[:, :-1]
+    begins = np.flatnonzero(new)
+    counts = np.diff(np.append(begins, new.size))
+    counts[steps.ravel()[begins] == -1] = 0
+    of_frame = np.concatenate([[0], np.cumsum(np.count_nonzero(new, axis=1))[:-1]])
+    most: NDArray[np.int64] = np.maximum.reduceat(counts, of_frame)
+    return most

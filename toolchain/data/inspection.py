@@ -106,7 +106,7 @@ def inspect_dataset(dataset: Dataset, *, progress: Progress = silent) -> Inspect
     measured_snr = measure_snr(dataset, progress=progress)
     duplicates = find_duplicates(dataset, measured)
     scaling, scale_warnings = _scaling(dataset, measured)
-    judgement = judge_snr_labels(measured_snr)
+    judgement = judge_snr_labels(measured_snr, dataset.classes)
     warnings = [
         *balance_warnings(dataset, counts, snrs),
         *damage_warnings(dataset, measured),

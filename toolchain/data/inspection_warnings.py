@@ -62,8 +62,8 @@ def balance_warnings(dataset: Dataset, counts: NDArray[np.int64], snrs: NDArray[
         low, high = (np.argwhere(present == value)[0] for value in (filled.min(), filled.max()))
         few, many = (f"{names[row]} at {plain_db(snrs[column]):g} dB" for row, column in (low, high))
         warnings.append(
-            f"cells are unbalanced: {filled.min():,} frames of {few}, {filled.max():,} of {many}. The overall accuracy "
-            f"leans to the larger cells: read it by class and by SNR"
+            f"cells are unbalanced: {_count(filled.min(), 'frame', 'frames')} of {few}, {filled.max():,} of {many}. The "
+            f"overall accuracy leans to the larger cells: read it by class and by SNR"
         )
     return warnings
 
@@ -85,9 +85,8 @@ def damage_warnings(dataset: Dataset, measured: FrameMeasures) -> list[str]:
         if found.any():
             where = _at(dataset, int(np.argmax(found)))
             count = int(found.sum())
-            warnings.append(
-                f"{count:,} of {len(dataset):,} frames {'has' if count == 1 else 'have'} {what}, first {where}. {meaning}"
-            )
+            of = f"{count:,} of {_count(len(dataset), 'frame', 'frames')} {'has' if count == 1 else 'have'}"
+            warnings.append(f"{of} {what}, first {where}. {meaning}")
     return warnings
 
 
@@ -102,7 +101,10 @@ def duplicate_warnings(dataset: Dataset, duplicates: Duplicates) -> list[str]:
         if count:
             told.append(f"{count:,} of them under another {what}")
     if duplicates.across_test:
-        told.append(f"{duplicates.across_test:,} frames of the file's own test are also in its training part")
+        told.append(
+            f"{_count(duplicates.across_test, 'frame', 'frames')} of the file's own test "
+            f"{'is' if duplicates.across_test == 1 else 'are'} also in its training part"
+        )
     return [
         f"{'; '.join(told)}. A copy in training and test makes a model look better than it is, and two labels for one "
         f"frame cannot both be learnt: leave copies out where the file was made"
@@ -183,4 +185,4 @@ def _named(names: list[str]) -> str:
 
 
 def _count(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+    return f"{count:,} {one if count == 1 else many}"

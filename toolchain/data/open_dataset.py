@@ -157,9 +157,9 @@ def _open_hdf5_set(path: Path, progress: Progress) -> Dataset:
     if looks_like_rml2018(file):
         return open_rml2018(file, progress=progress)
     if looks_like_hkdd(file):
-        return open_hkdd(path, progress=progress)
+        return open_hkdd(file, progress=progress)
     if looks_like_hisarmod_mat(file):
-        return open_hisarmod(path, progress=progress)
+        return open_hisarmod(file, progress=progress)
     members = [*file.datasets, *file.unreadable]
     has = f"with {', '.join(map(ascii, members[:8]))}" if members else "without members"
     raise DatasetError(

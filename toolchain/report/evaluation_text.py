@@ -21,7 +21,8 @@ _PARTS = {
 
 def show_evaluation(console: Console, evaluation: Evaluation, *, source: str) -> None:
     """Print an evaluation on ``source`` to ``console``."""
-    console.print(f"{evaluation.frames:,} frames of {source}: {_PARTS[evaluation.part]}", soft_wrap=True)
+    frames = "frame" if evaluation.frames == 1 else "frames"
+    console.print(f"{evaluation.frames:,} {frames} of {source}: {_PARTS[evaluation.part]}", soft_wrap=True)
     console.print(f"accuracy     {evaluation.accuracy:.2%}")
     console.print(f"sensitivity  {_sensitivity(evaluation)}", soft_wrap=True)
     table = Table("SNR, dB", "accuracy", "", show_edge=False, pad_edge=False)
@@ -52,6 +53,20 @@ def confusions_in_words(evaluation: Evaluation) -> list[str]:
 def _sensitivity(evaluation: Evaluation) -> str:
     if evaluation.sensitivity_db is not None:
         return f"{evaluation.sensitivity_db:.2f} dB, where the accuracy crosses {evaluation.level:.0%}"
-    above = all(share >= evaluation.level for share in evaluation.by_snr.values())
-    where = "is above" if above else "does not rise above"
-    return f"none: the accuracy {where} {evaluation.level:.0%} at {'all' if above else 'the highest'} of these SNRs"
+    asked = f"{evaluation.level:.0%} is asked for"
+    curve = sorted((float(snr), share) for snr, share in evaluation.by_snr.items())
+    lowest = min(share for _, share in curve)
+    if lowest >= evaluation.level:
+        return f"below the lowest SNR: at least {_beside(lowest, evaluation.level)} everywhere; {asked}"
+    best_db, best = max(curve, key=lambda point: point[1])
+    if best < evaluation.level:
+        return f"not reached: at most {_beside(best, evaluation.level)} (at {best_db:g} dB); {asked}"
+    last_db, last = curve[-1]
+    there = f"{_beside(last, evaluation.level)} at {last_db:g} dB, the highest SNR"
+    return f"not held: {_beside(best, evaluation.level)} at {best_db:g} dB, but {there}; {asked}"
+
+
+def _beside(share: float, level: float) -> str:
+    """Write a share so that it does not look like the level that it misses."""
+    text = f"{share:.0%}"
+    return text if text != f"{level:.0%}" else f"{share:.1%}"

@@ -19,6 +19,9 @@ from toolchain.pruning import Plan
 # Two colours that stay apart for colour-blind readers and in grey (Okabe and Ito).
 COLOURS = {"original": "#0072B2", "pruned": "#D55E00"}
 DOTS_PER_INCH = 120
+# RML2018.01A's: each then has a tick.
+MOST_TICKS = 26
+TITLE_LETTERS = 44
 
 
 def write_figures(
@@ -54,7 +57,8 @@ def write_evaluation_figures(folder: Path, evaluation: Evaluation, *, name: str)
         evaluation.part, f"the {evaluation.part} split"
     )
     _save(accuracy_by_snr({name: values}, evaluation.level, part), folder / "accuracy.png")
-    _save(confusions({name: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
+    title = f"{name[:TITLE_LETTERS]}\naccuracy {evaluation.accuracy:.1%} on {part}"
+    _save(confusions({title: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
 
 
 def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the test split") -> Figure:
@@ -75,8 +79,14 @@ def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the te
     )  # fmt: skip
     axes.set(xlabel="SNR in dB", ylabel=f"accuracy on {part}", ylim=(0, 1))
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    snrs = sorted({float(snr) for model in models.values() for snr in model["accuracy_by_snr"]})
+    if len(snrs) <= MOST_TICKS:
+        names = [f"{snr:g}".replace("-", "\N{MINUS SIGN}") for snr in snrs]
+        axes.set_xticks(snrs, names, fontsize=9 if len(snrs) <= 20 else 7)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right")
+    legend: Any = axes.legend(frameon=False, loc="lower right")
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -126,13 +136,14 @@ def loss_of_blocks(plan: Plan) -> Figure:
 
 
 def confusions(confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
-    """The confusion matrix of each model, side by side: shares of the true class, in percent."""
-    size = (2 + 0.475 * len(classes) * len(confusion), 1.2 + 0.46 * len(classes))
+    """The confusion matrix of each model, side by side under its title: shares of the true class, in percent."""
+    # However few the classes, the title and the axis's name have room.
+    size = (max(4.4 * len(confusion), 2 + 0.475 * len(classes) * len(confusion)), 1.2 + 0.46 * len(classes))
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     columns = figure.subplots(1, len(confusion), sharey=True, squeeze=False)[0]
     for axes, (name, counts) in zip(columns, confusion.items(), strict=True):
         _confusion(axes, np.asarray(counts, dtype=float), classes)
-        axes.set_title(name)
+        axes.set_title(name, fontsize=10, parse_math=False)
         axes.set_xlabel("named, percent of the true modulation's frames")
     figure.axes[0].set_ylabel("true modulation")
     return figure

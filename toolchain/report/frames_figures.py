@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -164,10 +165,12 @@ def overview(dataset: Dataset, inspection: Inspection, samples_per_symbol: float
     more = f"; the first {drawn.size} of {present.size} classes" if drawn.size < present.size else ""
     # One column is narrower than the line.
     figure.suptitle(
-        f"I/Q plane, and mean spectrum in dB over {unit},{' ' if columns > 1 else chr(10)}at the highest SNR{more}",
-        fontsize=12 if columns > 1 else 9,
+        f"I to the right, Q up; mean spectrum over {unit},{' ' if columns > 1 else chr(10)}at the highest SNR{more}\n"
+        f"all spectra in one range;{' ' if columns > 1 else chr(10)}0 dB is white noise of the frames' power",
+        fontsize=11 if columns > 1 else 9,
     )
     grid = figure.subfigures(rows, columns, squeeze=False)
+    spectra: list[Axes] = []
     for cell, label in zip(grid.flat, drawn, strict=False):
         snr = _snrs_of(inspection, int(label))[0]
         frames = _frames(dataset, int(label), snr)
@@ -185,9 +188,15 @@ def overview(dataset: Dataset, inspection: Inspection, samples_per_symbol: float
         plane.set(xticks=[], yticks=[])
         plane.set_xlabel("samples" if symbols is None else "symbols", fontsize=8)
         draw_spectra(spectrum, [(snr, frames)], dataset.sample_rate_hz)
-        spectrum.set(xlabel="", ylabel="")
+        spectrum.set_xlabel(unit, fontsize=7, labelpad=1)
+        spectrum.set_ylabel("dB", fontsize=7, labelpad=1)
         spectrum.tick_params(labelsize=7)
         spectrum.get_legend().remove()
+        spectra.append(spectrum)
+    # One range, so that floors compare.
+    ends = np.array([spectrum.get_ylim() for spectrum in spectra]).reshape(-1, 2)
+    for spectrum in spectra:
+        spectrum.set_ylim(ends[:, 0].min(), ends[:, 1].max())
     return figure
 
 

@@ -17,6 +17,10 @@ from toolchain.report.panels import in_db, readable, say
 
 # Above, the counts would not be legible in their cells.
 COUNTED_CELLS = 24 * 26
+# With ten colours, lines of 70 classes differ; of more, the markers still do.
+LINE_STYLES: tuple[Any, ...] = (
+    "-", "--", ":", "-.", (0, (8, 2)), (0, (1, 3)), (0, (5, 1.5, 1, 1.5, 1, 1.5)),
+)  # fmt: skip
 
 
 def frames_per_cell(inspection: Inspection) -> Figure:
@@ -26,7 +30,9 @@ def frames_per_cell(inspection: Inspection) -> Figure:
     size = (max(5.0, min(2.5 + 0.42 * columns, 16.0)), max(2.6, min(1.6 + 0.27 * rows, 40.0)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(f"{inspection.frames:,} frames by class and SNR", fontsize=10)
+    axes.set_title(
+        f"{inspection.frames:,} {'frame' if inspection.frames == 1 else 'frames'} by class and SNR", fontsize=10
+    )
     if counts.size == 0:
         say(axes, "no frames")
         return figure
@@ -54,12 +60,13 @@ def measured_snrs(inspection: Inspection) -> Figure:
     ends = (float(snr.labels_db.min()) - 1, float(snr.labels_db.max()) + 1)
     low, high = np.clip(JUDGED_LABELS_DB, *ends)
     axes.add_patch(Rectangle((low, -WRONG_BY_DB), high - low, 2 * WRONG_BY_DB, color="0.94", linewidth=0))
-    axes.axhline(0, color="0.45", linewidth=1, linestyle="--", label="measured = label")
+    axes.axhline(0, color="k", linewidth=1.6, linestyle="-", label="measured = label")
     off_db = snr.measured_db - snr.labels_db
     for number, label in enumerate(lines):
         axes.plot(
             snr.labels_db, off_db[label], marker="osv^Dx"[number // 10 % 6], markersize=4, linewidth=1,
-            color=f"C{number % 10}", label=readable(inspection.classes[label]),
+            color=f"C{number % 10}", linestyle=LINE_STYLES[number // 10 % len(LINE_STYLES)],
+            label=readable(inspection.classes[label]),
         )  # fmt: skip
     # Never so near that errors of measuring look large.
     reach = 1.1 * max(WRONG_BY_DB + 1, float(np.nanmax(np.abs(off_db))))

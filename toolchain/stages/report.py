@@ -12,7 +12,8 @@ from deploy.bundle import open_bundle
 from deploy.host import describe_host, package_version
 from deploy.progress import Progress
 from toolchain.recipe import files_in
-from toolchain.report import markdown, write_figures
+from toolchain.report.figures import write_figures
+from toolchain.report.markdown import markdown
 from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import MODELS, Run
 

@@ -231,6 +231,16 @@ def test_chunks_beyond_the_limit_are_refused_before_they_are_read(write, path, m
     assert file.datasets["in place"].read(7, 9).tolist() == [[0], [0]]
 
 
+def test_chunks_that_readings_would_inflate_again_and_again_are_refused(write, path):
+    with write() as file:
+        for name, size in (("fits", 32 << 20), ("too large", (32 << 20) + 1)):
+            array = file.create_dataset(name, (size,), "u1", chunks=(size,), compression="gzip")
+            array.id.write_direct_chunk((0,), zlib.compress(bytes(size), 1))
+    file = open_hdf5(path)
+    assert file.datasets.keys() == {"fits"}
+    assert "take 33554433 bytes each, expected at most 33554432" in file.unreadable["too large"]
+
+
 def test_links_lead_nowhere_and_an_array_of_many_names_is_told_once(write, path, tmp_path):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["X"] = ROWS

@@ -246,6 +246,7 @@ def test_content_in_front_of_the_zip_is_skipped(save, path):
         ({"classes": CLASSES.astype(object)}, "classes holds Python objects"),
         ({"classes": np.array(["a", "a", "b"])}, "not all different"),
         ({"classes": np.array(["a", "", "b"])}, "class 1 is named ''"),
+        ({"classes": np.empty(3, "U0")}, "class 0 is named ''|classes is "),
         ({"classes": np.array(["a", "\x1b[2J", "b"])}, r"class 1 is named '\\x1b\[2J'"),
         ({"classes": np.array(["a", "x" * 201, "b"])}, "class 1 is named 'xxx.*at most 200"),
         ({"classes": np.array([b"a", b"\xff", b"b"])}, r"class 1 is named b'\\xff'; expected text, as UTF-8"),
@@ -332,18 +333,73 @@ def test_a_zip_bomb_is_refused_before_it_unfolds(path):
     zeros = np.zeros((32_000, 2, 512), "f4")
     np.savez_compressed(path, iq=zeros, label=np.zeros(32_000, "i1"), snr_db=np.zeros(32_000), classes=["A"])
     tracemalloc.start()
-    assert_refused(path, r"iq claims 131072000 bytes out of \d+; expected at most 100 times as many.*np\.savez")
+    assert_refused(
+        path, r"iq claims 131072000 bytes out of \d+ in the file; expected at most 100 times as many.*np\.savez"
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
 
 
-def test_more_than_the_free_memory_is_refused(path, monkeypatch, tmp_path):
+def test_labels_are_not_unfolded_where_frames_claim_too_much(path, monkeypatch):
+    monkeypatch.setattr("deploy.frames.hdf5_dataset.FREE_OF_RATIO_BYTES", 1 << 20)
+    frames = 1 << 20
+    zeros = {"label": np.zeros(frames, "i8"), "snr_db": np.zeros(frames), "own_test": np.zeros(frames, bool)}
+    np.savez_compressed(path, iq=np.zeros((frames, 2, 1), "u1"), classes=["A"], **zeros)
+    tracemalloc.start()
+    assert_refused(path, r"iq claims 2097152 bytes out of \d+ in the file")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 << 20
+
+
+@pytest.mark.parametrize("name", ["label", "snr_db"])
+def test_a_column_that_unfolds_to_much_more_than_the_file_is_refused(name, path, monkeypatch):
+    frames = 1 << 20
+    monkeypatch.setattr("deploy.frames.hdf5_dataset.FREE_OF_RATIO_BYTES", 2 * frames)
+    columns = {"label": np.zeros(frames, "i1"), "snr_db": np.zeros(frames, "i1"), name: np.zeros(frames, "i8")}
+    np.savez_compressed(path, iq=np.zeros((frames, 2, 1), "u1"), classes=["A"], **columns)
+    tracemalloc.start()
+    assert_refused(path, rf"{name} claims 8388608 bytes out of \d+ in the file; expected at most 100 .*np\.savez")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 << 20
+
+
+def test_labels_may_compress_beside_frames_that_do_not(path, monkeypatch):
+    monkeypatch.setattr("deploy.frames.hdf5_dataset.FREE_OF_RATIO_BYTES", 0)
+    given = parts(count=20_000, label=np.zeros(20_000, "i8"))
+    np.savez_compressed(path, **given)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.getinfo("label.npy").compress_size < 160_000 / 300
+    assert_holds(open_npz(path), given)
+
+
+def test_columns_are_not_held_twice(save, path):
+    frames = 1 << 20
+    label = np.random.default_rng(1).integers(0, 3, frames)
+    save(path, iq=np.zeros((frames, 2, 1), "i1"), label=label, snr_db=np.zeros(frames, "i1"), classes=["A", "B", "C"])
+    tracemalloc.start()
+    dataset = open_npz(path)
+    # Labels take 8 MiB, SNRs 4, and frames 8 where they are compressed, so in memory as float32.
+    in_memory = 8 << 20 if dataset.block_frames == 1 else 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < in_memory + (18 << 20)
+
+
+def test_more_than_the_free_memory_is_refused(path, monkeypatch):
     np.savez_compressed(path, **parts(count=3000))
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 99999 kB\nMemAvailable:    300 kB\n")
-    monkeypatch.setattr("deploy.frames.npz.ROOT", tmp_path)
+    monkeypatch.setattr("deploy.memory.available_memory_bytes", lambda: 300 << 10)
+    # Before labels are read.
+    monkeypatch.setattr("deploy.frames.npz_archive.Archive.read", None)
     assert_refused(path, r"its 3000 frames need 0\.0 GiB of memory, 0\.0 are free\. Write it with np\.savez")
+
+
+def test_a_set_read_as_needed_asks_for_no_memory(path, monkeypatch):
+    np.savez(path, **parts())
+    monkeypatch.setattr("deploy.memory.available_memory_bytes", lambda: 0)
+    assert_holds(open_npz(path), parts())
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

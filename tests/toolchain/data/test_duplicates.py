@@ -46,7 +46,7 @@ def test_duplicates_are_counted_with_their_labels():
     (warning,) = duplicate_warnings(dataset, found)
     assert warning.startswith(
         "3 of 60 frames repeat earlier ones exactly, first frame 19 (BPSK, 10 dB), the same as frame 3 (BPSK, -2 dB); "
-        "2 of them under another class; 1 of them under another SNR; 1 frames of the file's own test"
+        "2 of them under another class; 1 of them under another SNR; 1 frame of the file's own test is also"
     )
 
 

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data import open_dataset
 from toolchain.data.generator import PRESETS, generate
 from toolchain.data.inspection import Inspection, inspect_dataset
+from toolchain.data.snr_estimate import MeasuredSnr
 from toolchain.report.inspection_text import show_inspection
 
 CLASSES = ("BPSK", "QPSK", "8PSK")
@@ -132,8 +137,69 @@ def test_unequal_cells_are_told_and_shown():
     snr_db = np.repeat([-2.0, 10.0, -2.0], [10, 2, 5])
     inspection = inspect_dataset(make(noise(17), labels=labels, snr_db=snr_db))
     assert (inspection.per_cell_min, inspection.per_cell_max) == (0, 10)
-    assert "0 to 10 frames in each of 3 x 2 cells (class x SNR), 3 empty" in shown(inspection)
-    assert [line.split() for line in shown(inspection).splitlines() if line.startswith("QPSK")] == [["QPSK", "5", "0"]]
+    text = shown(inspection)
+    assert "0 to 10 frames in each of 3 x 2 cells (class x SNR), 3 empty" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("QPSK")] == [["QPSK", "5", "0"]]
+    assert text.index("frames at dB") > text.rindex("warning ")
+
+
+@pytest.mark.parametrize(("fewest", "table"), [(10, False), (7, False), (6, True)])
+def test_table_of_cells_is_for_large_differences(fewest, table):
+    counts = [10, 10, fewest, 10]
+    dataset = make(
+        noise(sum(counts)), classes=("a", "b"), labels=np.repeat([0, 0, 1, 1], counts),
+        snr_db=np.repeat([-2.0, 10.0, -2.0, 10.0], counts),
+    )  # fmt: skip
+    text = shown(inspect_dataset(dataset))
+    assert ("frames at dB" in text) == table
+    assert "empty" not in text
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "said"),
+    [(1e6, "1 MHz"), (2.4e6, "2.4 MHz"), (200e3, "200 kHz"), (44100, "44.1 kHz"), (50, "50 Hz"), (1e9, "1 GHz"),
+     (1_234_567, "1.234567 MHz"), (None, "sample rate unknown")],
+)  # fmt: skip
+def test_sample_rates_are_in_their_unit(rate_hz, said):
+    assert f"60 of 64 samples, {said}\n" in shown(inspect_dataset(make(sample_rate_hz=rate_hz)))
+
+
+def test_one_of_a_kind_is_singular():
+    one = make(noise(1, length=1), classes=("BPSK",), labels=np.zeros(1, "i8"), snr_db=np.zeros(1))
+    lines = [line.split(maxsplit=1) for line in shown(inspect_dataset(one)).splitlines()[:5]]
+    assert dict(lines[1:]) == {
+        "frame": "1 of 1 sample, 1 MHz",
+        "class": "1: BPSK",
+        "SNR": "0 dB",
+        "cells": "1 frame in 1 cell (class x SNR)",
+    }
+
+
+def test_row_of_measured_snrs_and_warning_tell_of_the_same_cells(real_file):
+    dataset = open_dataset(real_file)
+    right = shown(inspect_dataset(dataset))
+    assert re.search(
+        r"measured +[+-]0\.\d dB from the label: median of \d+ of 165 cells with labels from -10 to 20 dB", right
+    )
+    inspection = inspect_dataset(replace(dataset, snr_db=dataset.snr_db + np.float32(9)))
+    (warning,) = inspection.warnings
+    row = re.search(r"measured +(-\d.\d) dB from the label: median of (\d+) of", shown(inspection))
+    assert row is not None
+    assert f"in {row[2]} cells" in warning
+    assert f"{-float(row[1]):.1f} dB below the label" in warning
+
+
+def test_measured_cells_that_are_not_judged_are_told_apart():
+    labels_db = np.array([30.0, 40.0])
+    snr = MeasuredSnr(labels_db=labels_db, measured_db=np.full((3, 2), 20.0), spread_db=np.full((3, 2), 6.0))
+    text = shown(replace(inspect_dataset(make()), measured_snr=snr))
+    assert "not compared: noise shows beside a signal only in cells with labels outside -10 to 20 dB" in text
+
+
+def test_terminal_summary_needs_neither_torch_nor_matplotlib():
+    code = "import sys, toolchain.report.inspection_text; print({'torch', 'matplotlib'} & sys.modules.keys())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
 
 
 def test_terminal_takes_names_for_text():

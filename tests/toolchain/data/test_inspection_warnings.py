@@ -88,3 +88,9 @@ def test_receivers_faults_are_noticed():
     iq = noise(60)
     iq[:, 1] += 0.5 * iq[:, 0]
     assert any(text.startswith("I and Q are correlated, +0.4") for text in inspect_dataset(make(iq)).warnings)
+
+
+def test_single_frames_are_singular():
+    labels = np.repeat([0, 0, 1, 1], [1, 4, 4, 4])
+    dataset = make(noise(13), labels=labels, classes=CLASSES[:2], snr_db=np.repeat([0.0, 2, 0, 2], [1, 4, 4, 4]))
+    assert "Cells are unbalanced: 1 frame of BPSK at 0 dB, 4 of" in inspect_dataset(dataset).warnings[-1]

@@ -9,7 +9,14 @@ import pytest
 from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data import open_dataset
 from toolchain.data.generator import PRESETS, generate
-from toolchain.data.snr_estimate import estimate_snr_db, frame_spectra, judge_snr_labels, measure_snr, noise_floor
+from toolchain.data.snr_estimate import (
+    MeasuredSnr,
+    estimate_snr_db,
+    frame_spectra,
+    judge_snr_labels,
+    measure_snr,
+    noise_floor,
+)
 
 SNRS_DB = range(-20, 20, 2)
 
@@ -26,6 +33,10 @@ def generated(frames_per_cell=12, snr_db=SNRS_DB, seed=3) -> Dataset:
         sample_rate_hz=200e3,
         read=from_memory(made.iq),
     )
+
+
+def judged(dataset: Dataset) -> str | None:
+    return judge_snr_labels(measure_snr(dataset), dataset.classes)
 
 
 @pytest.fixture(scope="module")
@@ -106,27 +117,30 @@ def test_real_format_file_measures_as_labelled(real_file):
     off = np.abs(measured.measured_db - measured.labels_db)
     assert np.isfinite(off).sum() > 140
     assert np.nanquantile(off, 0.9) < 1
-    assert judge_snr_labels(measured) is None
+    assert judge_snr_labels(measured, dataset.classes) is None
 
 
 def test_true_labels_are_not_doubted(true_set):
-    assert judge_snr_labels(measure_snr(true_set)) is None
+    assert judged(true_set) is None
 
 
 @pytest.mark.parametrize("snr_db", [[18], [-20], [-20, -18], [0, 18], [30]])
 @pytest.mark.parametrize("frames_per_cell", [1, 8, 20])
 def test_few_cells_and_few_frames_are_not_doubted(snr_db, frames_per_cell):
-    assert judge_snr_labels(measure_snr(generated(frames_per_cell, snr_db))) is None
+    assert judged(generated(frames_per_cell, snr_db)) is None
 
 
 @pytest.mark.parametrize(
     ("shift", "message"),
-    [(10, r"difference -1\d.\d dB\). Labels that mean Es/N0"), (-10, r"difference \+(9|1\d).\d dB")],
+    [
+        (10, r"is 1\d\.\d dB below the label \(median\)\. Labels that mean Es/N0"),
+        (-10, r"is (9|1\d)\.\d dB above the label"),
+    ],
 )
 def test_shifted_labels_are_noticed(true_set, shift, message):
-    judgement = judge_snr_labels(measure_snr(replace(true_set, snr_db=true_set.snr_db + np.float32(shift))))
+    judgement = judged(replace(true_set, snr_db=true_set.snr_db + np.float32(shift)))
     assert judgement is not None
-    assert judgement.startswith("SNR labels look wrong: measured")
+    assert re.match(r"SNR labels look wrong: in \d+ cells with labels from -10 to 20 dB where a floor", judgement)
     assert re.search(message, judgement)
 
 
@@ -140,7 +154,7 @@ def test_shifted_labels_are_noticed(true_set, shift, message):
     ],
 )
 def test_labels_that_say_nothing_true_are_noticed(true_set, relabel, message):
-    judgement = judge_snr_labels(measure_snr(replace(true_set, snr_db=relabel(true_set.snr_db))))
+    judgement = judged(replace(true_set, snr_db=relabel(true_set.snr_db)))
     assert judgement is not None
     assert message in judgement
 
@@ -158,3 +172,68 @@ def test_silent_and_damaged_frames_are_left_out():
     assert measured.measured_db[0, 0] == pytest.approx(10, abs=0.5)
     assert np.isnan(measured.measured_db[1, 0])
     assert calls == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("relabel", "message"),
+    [
+        (
+            lambda snr: 14 - snr,
+            r"BPSK does not rise with the label \(1[78].\d dB at label -4 and -\d.\d dB at label 20\)",
+        ),
+        (lambda snr: snr + 4.5, r"BPSK measures 4\.[456] dB below its labels\. Accuracy by SNR would"),
+        (lambda snr: snr - 4.5, r"BPSK measures 4\.[456] dB above its labels\. "),
+    ],
+)
+def test_single_class_with_wrong_labels_is_named(real_file, relabel, message):
+    dataset = open_dataset(real_file)
+    wrong = dataset.labels == dataset.classes.index("BPSK")
+    judgement = judged(replace(dataset, snr_db=np.where(wrong, relabel(dataset.snr_db), dataset.snr_db)))
+    assert judgement is not None
+    assert judgement.startswith("SNR labels of 1 of 11 measured classes look wrong: BPSK ")
+    assert re.search(message, judgement)
+
+
+def measured_off(off_db) -> MeasuredSnr:
+    """Classes that measure ``off_db`` (classes,) beside labels of -10 to 18 dB."""
+    labels = np.arange(-10.0, 20, 2)
+    measured = labels + np.array(off_db)[:, None]
+    return MeasuredSnr(labels_db=labels, measured_db=measured, spread_db=np.full(measured.shape, 6.0))
+
+
+def test_fault_of_all_classes_is_the_sets():
+    judgement = judge_snr_labels(measured_off([-4.5, -4.5]), ("a", "b"))
+    assert judgement is not None
+    assert judgement.startswith("SNR labels look wrong: in 30 cells with labels from -10 to 20 dB")
+    assert "the measured SNR is 4.5 dB below the label" in judgement
+
+
+def test_several_wrong_classes_are_named_and_counted():
+    classes = tuple("abcdefgh")
+    assert judge_snr_labels(measured_off([0, 1, -1, 2, -2.9, 2.9, 0, 0]), classes) is None
+    judgement = judge_snr_labels(measured_off([0, 5, 0, 5, 0, -6, 7, 0]), classes)
+    assert judgement is not None
+    assert judgement.startswith(
+        "SNR labels of 4 of 8 measured classes look wrong: b measures 5.0 dB above its labels; d measures 5.0 dB above "
+        "its labels; f measures 6.0 dB below its labels; and 1 more class. "
+    )
+    half = judge_snr_labels(measured_off([-4.5, 0]), ("a", "b"))
+    assert half is not None
+    assert "1 of 2 measured classes look wrong: a measures 4.5 dB below" in half
+
+
+def test_class_with_two_cells_is_not_judged_alone():
+    snr = measured_off([0, 0, 9])
+    snr.measured_db[2, 2:] = np.nan
+    assert judge_snr_labels(snr, ("a", "b", "c")) is None
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_few_frames_of_every_class_are_not_doubted(preset):
+    kind = PRESETS[preset]
+    made = generate(preset, frames_per_cell=10, snr_db=list(range(-10, 22, 6)), seed=5)
+    dataset = Dataset(
+        source="made.h5", format="test", classes=kind.classes, labels=made.label, snr_db=made.snr_db,
+        length=kind.length, sample_rate_hz=None, read=from_memory(made.iq),
+    )  # fmt: skip
+    assert judged(dataset) is None

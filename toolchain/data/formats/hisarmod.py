@@ -53,9 +53,10 @@ _LAYOUT = (
 )
 
 
-def open_hisarmod(path: Path, *, progress: Progress = silent) -> Dataset:
+def open_hisarmod(path: Path | Hdf5File, *, progress: Progress = silent) -> Dataset:
     """Open HisarMod2019.1: the folder, with its test part as ``own_test``, or the data file of one part.
 
+    ``path`` may be a ``.mat`` that is open, so that it is not looked into twice.
     Labels and SNRs are read, and found beside the data by name. Of a CSV the lines are found, which takes as long as
     reading the file once, and frames are parsed when asked for, at some ten MB of text a second: convert the set first
     (``thinwave data convert``) to train with it. A ``.mat`` with its frames on another than HDF5's first axis, as in
@@ -63,7 +64,7 @@ def open_hisarmod(path: Path, *, progress: Progress = silent) -> Dataset:
     All 26 classes are named, whichever are there, in the order of families.
     Raises :class:`DatasetError` that names the file and the line.
     """
-    if not path.is_dir():
+    if isinstance(path, Hdf5File) or not path.is_dir():
         return _open_part(path, progress)
     found = _data_files(path)
     missing = [part for part in _PARTS if part not in found]
@@ -122,7 +123,8 @@ def _beside(data: Path, ending: str) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _open_part(path: Path, progress: Progress) -> Dataset:
+def _open_part(path: Path | Hdf5File, progress: Progress) -> Dataset:
+    file, path = (path, path.path) if isinstance(path, Hdf5File) else (None, path)
     # A pipe would be waited for.
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; {_LAYOUT}. Check the path")
@@ -136,8 +138,9 @@ def _open_part(path: Path, progress: Progress) -> Dataset:
             f"of each a frame. Fetch or copy both again"
         )
     read: Read
-    if _is_hdf5(path):
+    if file is None and _is_hdf5(path):
         file = open_hdf5(path)
+    if file is not None:
         name = next((name for name in _ARRAYS if name in file.datasets or name in file.unreadable), _ARRAYS[0])
         array = frames_array(file, name)
         axes = find_axes(array, length=LENGTH, counts=(labels.size,))

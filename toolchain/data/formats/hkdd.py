@@ -41,15 +41,17 @@ _SNR_NAMES = ("snr", "snrs", "snr_db", "z")
 _FILES = "HKDD_AMC12_train.mat and HKDD_AMC12_test.mat"
 
 
-def open_hkdd(path: Path, *, progress: Progress = silent) -> Dataset:
+def open_hkdd(path: Path | Hdf5File, *, progress: Progress = silent) -> Dataset:
     """Open HKDD_AMC12: the folder with both files, the test file's frames being ``own_test``, or one file.
+
+    ``path`` may be a file that is open, so that it is not looked into twice.
 
     Which axis is which is decided by the sizes. Frames on HDF5's first axis are read when asked for, on another into
     memory. Labels and SNRs are the documented order, for files of exactly the documented number of frames; unless the
     file has arrays of labels and of SNRs.
     Raises :class:`DatasetError` where any of this cannot be told, or the file is damaged.
     """
-    if not path.is_dir():
+    if isinstance(path, Hdf5File) or not path.is_dir():
         return _open_file(path, progress)
     found = _files(path)
     if len(found) != 2:
@@ -80,15 +82,16 @@ def _files(folder: Path) -> dict[str, Path]:
     return {match[1].lower(): at for match, at in matches if match}
 
 
-def _open_file(path: Path, progress: Progress) -> Dataset:
+def _open_file(path: Path | Hdf5File, progress: Progress) -> Dataset:
     # A pipe would be waited for.
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise DatasetError(f"{path}: there is no such file; expected {_FILES}. Check the path")
-    file = open_hdf5(path)
+    file = open_hdf5(path) if isinstance(path, Path) else path
+    name = file.path.name
     array = frames_array(file, _ARRAY)
     if 1024 in array.shape and LENGTH not in array.shape:
         raise DatasetError(
-            f"{path.name}: {_ARRAY} has the shape {array.shape}, as of HKDD_AMC36; expected HKDD_AMC12, frames of "
+            f"{name}: {_ARRAY} has the shape {array.shape}, as of HKDD_AMC36; expected HKDD_AMC12, frames of "
             f"{LENGTH} samples. The order of the other set's 36 classes is not known here"
         )
     cells = len(SNRS_DB) * len(CLASSES)
@@ -107,7 +110,7 @@ def _open_file(path: Path, progress: Progress) -> Dataset:
     # Last, for it may take a while.
     read, block_frames = open_frames(array, axes, progress)
     return Dataset(
-        source=path.name,
+        source=name,
         format="hkdd",
         classes=CLASSES,
         labels=labels,

@@ -6,11 +6,9 @@ file; and the programs that made such sets did not agree on an order to begin wi
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,8 @@ from numpy.typing import NDArray
 from deploy.frames.dataset import Read, from_memory
 from deploy.frames.gathering import block_frames, gather
 from deploy.frames.hdf5 import Hdf5File
-from deploy.frames.hdf5_dataset import Hdf5Dataset
-from deploy.kernel_files import ROOT, read_counters, read_int, read_text
+from deploy.frames.hdf5_dataset import Hdf5Dataset, check_ratio
+from deploy.memory import available_memory_bytes
 from deploy.progress import Progress
 from toolchain.errors import DatasetError
 
@@ -29,6 +27,7 @@ _PLANES_BYTES = 64 << 20
 # Of frames in a turned plane: rows of this many stay in the processor's cache while they are written down columns.
 _TURNED_FRAMES = 256
 _WAY_OUT = "In MATLAB, permute the array so that the frames are its last axis, and save it with -v7.3"
+_WITHOUT_COMPRESSION = "Save it without compression: in MATLAB with -v7.3 and -nocompression"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class FrameAxes:
 
 
 def frames_array(file: Hdf5File, name: str) -> Hdf5Dataset:
-    """Give the array ``name``; DatasetError where it is not there, or cannot be read, or does not hold numbers."""
+    """Give the array ``name``; DatasetError where it is not there or cannot be read, or holds no numbers of signals."""
     if name not in file.datasets:
         why = file.unreadable.get(name)
         found = ", ".join(array.name for array in list(file.datasets.values())[:8]) or "no arrays"
@@ -60,6 +59,7 @@ def frames_array(file: Hdf5File, name: str) -> Hdf5Dataset:
     array = file.datasets[name]
     if array.dtype.names is None and array.dtype.kind not in "fiu":
         raise DatasetError(f"{file.path.name}: {name} holds {array.dtype}; expected numbers")
+    check_ratio(f"{file.path.name}: {name}", array.nbytes, array.stored_bytes, _WITHOUT_COMPRESSION)
     return array
 
 
@@ -178,20 +178,3 @@ def _all_at_once(array: Hdf5Dataset) -> str:
         f"{array.file.path.name}: {array.name} has the shape {array.shape} in the file, where frames are not on the "
         f"first axis, so that all must be read at once"
     )
-
-
-def available_memory_bytes(root: Path = ROOT) -> int | None:
-    """Return how much memory can be had without swapping; None where the kernel does not say."""
-    meminfo = re.search(r"^MemAvailable:\s*(\d+) kB$", read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    found = [int(meminfo[1]) << 10] if meminfo else []
-    # In a container its own limit, as cgroup v2 and v1 show it; what it caches of files makes way.
-    for group, limit, used in (
-        ("", "memory.max", "memory.current"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        folder = root / "sys/fs/cgroup" / group
-        most, now = read_int(folder / limit), read_int(folder / used)
-        if most is not None and now is not None:
-            told = read_counters(folder / "memory.stat")
-            found.append(max(0, most - now + told.get("inactive_file", 0) + told.get("active_file", 0)))
-    return min(found) if found else None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset, Read
+from deploy.frames.gathering import RUN_BYTES
 from toolchain.errors import DatasetError
 
 
@@ -38,9 +39,25 @@ def join_parts(source: str, train: Dataset, test: Dataset) -> Dataset:
 def _read(train: Read, test: Read, train_frames: int, indices: NDArray[np.int64], out: NDArray[np.float32]) -> None:
     in_test = indices >= train_frames
     for read, chosen, first in ((train, ~in_test, 0), (test, in_test, train_frames)):
-        if chosen.all():
-            read(indices - first, out)
-        elif chosen.any():
-            part = np.empty((int(chosen.sum()), *out.shape[1:]), dtype=np.float32)
-            read(indices[chosen] - first, part)
-            out[chosen] = part
+        places = np.flatnonzero(chosen)
+        if places.size == 0:
+            continue
+        if places[-1] - places[0] + 1 == places.size:
+            together = slice(places[0], places[-1] + 1)
+            read(indices[together] - first, out[together])
+        else:
+            _read_scattered(read, indices - first, places, out)
+
+
+def _read_scattered(
+    read: Read, indices: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float32]
+) -> None:
+    """Fill ``out`` at ``places``, 16 MiB at a time."""
+    # As they lie in the file: pieces of a shuffled order would each go through all of it.
+    places = places[np.argsort(indices[places], kind="stable")]
+    at_once = max(1, RUN_BYTES // out[:1].nbytes)
+    piece = np.empty((min(places.size, at_once), *out.shape[1:]), dtype=np.float32)
+    for start in range(0, places.size, at_once):
+        some = places[start : start + at_once]
+        read(indices[some], piece[: some.size])
+        out[some] = piece[: some.size]

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset, from_memory
+from deploy.memory import check_memory
 from deploy.progress import Progress, silent
 from toolchain.data.formats.pickle_arrays import PickledArray, PickledDict, describe, load_array, read_pickle
 from toolchain.data.formats.pickle_scan import Literal, PickleFile
 from toolchain.errors import DatasetError
 
 _EXPECTED = "expected a dict {(modulation name, SNR in dB): float array (frames, 2, length)}"
+_WAY_OUT = "Pickle fewer of its cells, or convert it where there is more memory (thinwave data convert)"
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,14 @@ def _cell(key: object, value: object, file: PickleFile) -> _Cell:
 def _read_cells(file: PickleFile, cells: list[_Cell], progress: Progress) -> NDArray[np.float32]:
     """Read every cell into one float32 array (N, 2, length)."""
     total, length = sum(cell.array.shape[0] for cell in cells), cells[0].array.shape[2]
+    what, set_bytes = f"{file.source}: its {total} frames", total * 2 * length * 4
+    largest_bytes = max(math.prod(cell.array.shape) * cell.array.dtype.itemsize for cell in cells)
+    check_memory(what, set_bytes + largest_bytes, _WAY_OUT)
     try:
         iq = np.empty((total, 2, length), dtype=np.float32)
     except MemoryError as error:
-        size_gib = total * 2 * length * 4 / 2**30
         raise DatasetError(
-            f"{file.source}: its {total} frames need {size_gib:.1f} GiB of memory, more than this machine gives; "
-            f"save fewer cells"
+            f"{what} need {set_bytes / 2**30:.1f} GiB of memory, more than this machine gives. {_WAY_OUT}"
         ) from error
     start = 0
     for number, cell in enumerate(cells, start=1):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deploy.frames.dataset import Dataset
 from deploy.frames.gathering import block_frames, gather
 from deploy.frames.hdf5 import Hdf5File
-from deploy.frames.hdf5_dataset import Hdf5Dataset
+from deploy.frames.hdf5_dataset import Hdf5Dataset, check_ratio
 from deploy.progress import Progress, silent
 from toolchain.errors import DatasetError
 
@@ -26,9 +26,6 @@ CLASSES = (
     "16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK",
 )  # fmt: skip
 _LABEL_BLOCK = 1 << 16
-# Signals hardly compress. Deflate reaches 1000 to 1, with which a small file would have labels for gigabytes.
-_MOST_RATIO = 100
-_FREE_OF_RATIO_BYTES = 64 << 20
 _MOST_SNR_DB = 1000
 _EXPECTED = "expected RML2018.01A's X (N, length, 2), Y one-hot (N, 24) and Z (N, 1)"
 _WAY_OUT = "Fetch the published file again, or write the part of it anew as it is laid out"
@@ -59,11 +56,8 @@ def open_rml2018(file: Hdf5File, *, progress: Progress = silent) -> Dataset:
     for member, stored in zip("XYZ", (x, y, z), strict=True):
         if stored.dtype.kind not in "fiu":
             raise DatasetError(f"{name}: {member} holds {stored.dtype}; expected real numbers. {_WAY_OUT}")
-    if x.nbytes > max(_FREE_OF_RATIO_BYTES, _MOST_RATIO * x.stored_bytes):
-        raise DatasetError(
-            f"{name}: X claims {x.nbytes} bytes out of {x.stored_bytes} in the file; expected at most {_MOST_RATIO} times "
-            f"as many, for signals hardly compress. Write it anew without compression"
-        )
+    # Of frames only: one-hot rows in the order of classes do compress, and there are no more of them than of frames.
+    check_ratio(f"{name}: X", x.nbytes, x.stored_bytes, "Write it anew without compression")
     frame_bytes = x.shape[1] * 2 * x.dtype.itemsize
     return Dataset(
         source=name,

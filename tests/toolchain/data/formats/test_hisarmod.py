@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.frames.hdf5 import open_hdf5
 from toolchain.data import check_frames
 from toolchain.data.formats import hisarmod_csv
 from toolchain.data.formats.hisarmod import (
@@ -446,9 +447,19 @@ def test_array_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_pa
         open_hisarmod(path)
 
 
-def test_matlab_file_is_recognised_by_its_array(tmp_path):
-    from deploy.frames.hdf5 import open_hdf5
+def test_matlab_file_that_is_open_is_not_looked_into_again(tmp_path, monkeypatch):
+    frames = signal(26, 1024)
+    file = open_hdf5(mat_part(tmp_path, frames))
+    monkeypatch.setattr("toolchain.data.formats.hisarmod.open_hdf5", None)
+    dataset = open_hisarmod(file)
+    assert dataset.source == "train.mat"
+    np.testing.assert_array_equal(everything(dataset), frames)
+    (tmp_path / "train_snr.csv").unlink()
+    with pytest.raises(DatasetError, match=r"^train\.mat: there is no train_snr\.csv beside it"):
+        open_hisarmod(file)
 
+
+def test_matlab_file_is_recognised_by_its_array(tmp_path):
     for name, shape, recognised in (
         ("data_save", (2, 1024, 3), True),
         ("train_data", (2, 1024, 3), True),

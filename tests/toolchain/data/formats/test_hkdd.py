@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from deploy.frames.hdf5 import open_hdf5
 from toolchain.data.formats import hkdd, matlab_frames
 from toolchain.data.formats.hkdd import CLASSES, is_hkdd_folder, looks_like_hkdd, open_hkdd
-from toolchain.data.formats.matlab_frames import available_memory_bytes
 from toolchain.errors import DatasetError
 
 CELLS = 21 * 12
@@ -38,13 +38,16 @@ def write(path: Path, array, /, userblock=512, options=None, **others) -> Path:
 
 
 def write_documented(path: Path, count: int) -> Path:
-    """A file of the published size: each cell a chunk, each frame of it the cell's number."""
+    """A file of the published size: each cell a chunk, each frame of it the cell's number, but for some of noise."""
+    noise = np.random.default_rng(5).integers(-99, 99, (10, 1, 512, 2))
     with h5py.File(path, "w", userblock_size=512) as file:
         file["Feature"] = np.zeros((228, 3))
         chunk = (count, 1, 512, 2)
         array = file.create_dataset("XTrainIQ", (CELLS * count, 1, 512, 2), "<i2", chunks=chunk, compression=1)
         for cell in range(CELLS):
             content = np.full(chunk, cell, dtype="<i2")
+            # Constants alone would compress beyond what is believed of signals.
+            content[1:11] = noise
             array.id.write_direct_chunk((cell * count, 0, 0, 0), zlib.compress(content.tobytes(), 1))
     return path
 
@@ -235,24 +238,36 @@ def test_array_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_pa
         open_hkdd(path)
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("axes", [(1, 2, 0), (0, 2, 1)], ids=str)
+def test_frames_that_compress_a_hundredfold_are_refused_before_anything_is_read(axes, tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.frames.hdf5_dataset.FREE_OF_RATIO_BYTES", 4_128_767)
+    options = {"compression": "gzip", "chunks": (504, 512, 1) if axes[0] == 0 else (1, 512, 504)}
+    zeros = np.zeros((504, 2, 512)).transpose(axes)
+    path = write(tmp_path / "a.mat", zeros, options=options, label=np.zeros(504), snr_db=np.zeros(504))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            DatasetError, match=r"^a\.mat: XTrainIQ claims 4128768 bytes out of \d+ in the file; .*without compression"
+        ):
+            open_hkdd(path)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
+
+
+def test_a_file_that_is_open_is_not_looked_into_again(tmp_path, monkeypatch):
+    file = open_hdf5(labelled(tmp_path, label=np.arange(30) % 12, snr_db=np.zeros(30)))
+    monkeypatch.setattr(hkdd, "open_hdf5", None)
+    dataset = open_hkdd(file)
+    assert dataset.source == "a.mat"
+    np.testing.assert_array_equal(everything(dataset), frames_of(30))
+
+
 def test_file_is_recognised_by_its_array(tmp_path):
     assert looks_like_hkdd(open_hdf5(write(tmp_path / "a.mat", np.zeros((3, 1, 512, 2)))))
     assert not looks_like_hkdd(open_hdf5(write(tmp_path / "a.mat", None, X=np.zeros(3))))
-
-
-def test_memory_left_is_the_least_that_the_kernel_names(tmp_path):
-    assert available_memory_bytes(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    4000 kB\nSwapFree: 1 kB\n")
-    assert available_memory_bytes(tmp_path) == 4_096_000
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("900000\n")
-    (group / "memory.max").write_text("max\n")
-    assert available_memory_bytes(tmp_path) == 4_096_000
-    (group / "memory.max").write_text("1000000\n")
-    (group / "memory.stat").write_text("anon 5\ninactive_file 3000\nactive_file 200\n")
-    assert available_memory_bytes(tmp_path) == 103_200
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -190,6 +190,21 @@ def test_shape_that_its_bytes_do_not_fill_is_refused(tmp_path):
             open_rml2016(write(tmp_path, content.replace(b"I40\n", lie, 1)))
 
 
+def test_set_that_does_not_fit_into_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = write(tmp_path, set_of(dtype="f8"))
+    # Nine cells of 5 frames as float32, and one of them as it is in the file.
+    needed = 9 * 5 * 2 * 16 * 4 + 5 * 2 * 16 * 8
+    monkeypatch.setattr("deploy.memory.available_memory_bytes", lambda: needed)
+    assert len(open_rml2016(path)) == 45
+    monkeypatch.setattr("deploy.memory.available_memory_bytes", lambda: needed - 1)
+    monkeypatch.setattr("toolchain.data.formats.rml2016.load_array", None)
+    with pytest.raises(
+        DatasetError,
+        match=r"^set\.pkl: its 45 frames need 0\.0 GiB of memory, 0\.0 are free\. Pickle fewer of its cells",
+    ):
+        open_rml2016(path)
+
+
 def test_missing_file_is_one_error(tmp_path):
     with pytest.raises(DatasetError, match=r"^none\.pkl: cannot be read: No such file"):
         open_rml2016(tmp_path / "none.pkl")

@@ -200,7 +200,7 @@ def test_file_without_one_of_the_three_is_another_set(tmp_path):
 
 def test_signal_that_compresses_a_hundredfold_is_refused(tmp_path, monkeypatch):
     """A small file would otherwise have labels for gigabytes."""
-    monkeypatch.setattr("toolchain.data.formats.rml2018._FREE_OF_RATIO_BYTES", (4 << 20) - 1)
+    monkeypatch.setattr("deploy.frames.hdf5_dataset.FREE_OF_RATIO_BYTES", (4 << 20) - 1)
     how = {"chunks": (1 << 14, 32, 2), "compression": "gzip"}
     path = tmp_path / "GOLD.hdf5"
     with h5py.File(path, "w") as file:
