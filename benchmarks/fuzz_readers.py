@@ -461,7 +461,9 @@ def main() -> None:
         "bar": "at most 0",
         "met": results["totals"]["other"] == 0,
     }]  # fmt: skip
-    results["command"] = shlex.join(["python", "benchmarks/fuzz_readers.py", *sys.argv[1:]])
+    # Where faulty files went is of this machine.
+    options = ["--files", str(arguments.files), "--seed", str(arguments.seed), "--workers", str(arguments.workers)]
+    results["command"] = shlex.join(["python", "benchmarks/fuzz_readers.py", *options])
     results["host"] = describe_host()
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
