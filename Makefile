@@ -33,9 +33,10 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## the figures of the README: about half an hour
+bench: $(VENV)/dev.stamp ## the figures of the README: about forty minutes
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/fuzz_readers.py --json benchmarks/results/fuzz_readers.json
 
 clean: ## remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
