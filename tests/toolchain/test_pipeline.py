@@ -199,6 +199,7 @@ def test_a_model_that_is_trained_already_is_not_trained_again(thinwave, finished
     assert after["settings"]["model"]["weights"] == "original.safetensors"
 
 
+@pytest.mark.slow
 def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(thinwave, finished, recipe, tmp_path):
     weights = load_model(finished[0] / "original.safetensors")[0].state_dict()
     classes = json.loads((finished[0] / "results.json").read_text())["dataset"]["classes"]
@@ -315,6 +316,7 @@ def test_a_chain_of_keys_changes_from_the_first_stage_that_a_setting_decides():
         assert changed == STAGES[STAGES.index(stage) :]
 
 
+@pytest.mark.slow
 def test_the_same_frames_under_another_name_are_the_same_run(finished, recipe, thinwave, tmp_path):
     """The content of a file counts, not its name."""
     frames = finished[0] / "data" / "frames.h5"
