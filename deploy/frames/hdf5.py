@@ -49,6 +49,9 @@ _START = (
 _CHILD = Path(__file__).with_name("hdf5_child.py")
 # What an answer raises that our own child would not give.
 _FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# HDF5 allows a block of the user's own in front; MATLAB v7.3 has one of 512 bytes.
+SIGNATURE_OFFSETS = (0, 512, 1024, 2048)
 _PLAIN_TYPE = re.compile(r"[<>|][fiub][1248]|\|S[1-9]\d{0,4}")
 
 
@@ -64,6 +67,11 @@ class Hdf5File:
     datasets: Mapping[str, Hdf5Dataset]
     attributes: Mapping[str, Any]
     unreadable: Mapping[str, str]
+
+
+def is_hdf5(start: bytes) -> bool:
+    """Whether a file that begins with ``start``, its first 4 KiB, is HDF5."""
+    return any(start[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS)
 
 
 def open_hdf5(path: Path) -> Hdf5File:

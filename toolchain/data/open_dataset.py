@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.frames.dataset import Dataset
 from deploy.frames.h5 import is_own, open_h5
-from deploy.frames.hdf5 import open_hdf5
+from deploy.frames.hdf5 import is_hdf5, open_hdf5
 from deploy.frames.npz import open_npz
 from deploy.frames.sigmf import open_sigmf
 from deploy.progress import Progress, silent
@@ -26,9 +26,6 @@ from toolchain.data.formats.rml2018 import looks_like_rml2018, open_rml2018
 from toolchain.data.use import DataUse
 from toolchain.errors import DatasetError
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# HDF5 allows a block of the user's own in front; MATLAB v7.3 has one of 512 bytes.
-_HDF5_OFFSETS = (0, 512, 1024, 2048)
 # Protocols 2 to 5 open with their number; a dict in protocols 0 and 1 with its opcode. The rest is how other pickles
 # open: they are told what is wrong with them by the pickle reader.
 _PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\((?:[dltcK}]|i\w|[SV]|I-?\d)|\}[q.r(]|[\])][q.]|\(lp|c[\w.]+\n[\w.]+\n")
@@ -130,7 +127,7 @@ def _opened(path: Path, length: int | None, unknown_snr_db: float | None, progre
         raise DatasetError(
             f"{path.name}: an SNR for what says none is for SigMF recordings, and this is none; leave it out"
         )
-    if any(start[offset:].startswith(_HDF5_SIGNATURE) for offset in _HDF5_OFFSETS):
+    if is_hdf5(start):
         return _open_hdf5_set(path, progress)
     if _PICKLE_START.match(start):
         return open_rml2016(path, progress=progress)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset, Read
 from deploy.frames.gathering import block_frames
-from deploy.frames.hdf5 import Hdf5File, open_hdf5
+from deploy.frames.hdf5 import Hdf5File, is_hdf5, open_hdf5
 from deploy.progress import Progress, silent
 from toolchain.data.formats.hisarmod_csv import as_number, looks_like_hisarmod, open_rows, read_numbers
 from toolchain.data.formats.matlab_frames import find_axes, frames_array, open_frames
@@ -170,7 +170,7 @@ def _is_hdf5(path: Path) -> bool:
         raise DatasetError(f"{path.name}: cannot be read: {error.strerror or error}") from error
     if start.startswith(b"MATLAB 5.0 MAT-file"):
         raise DatasetError(f"{path.name}: a MATLAB file before v7.3; expected v7.3. In MATLAB, save it with -v7.3")
-    return any(start[offset:].startswith(b"\x89HDF\r\n\x1a\n") for offset in (0, 512, 1024, 2048))
+    return is_hdf5(start)
 
 
 def _named_beside(data: Path, ending: str) -> Path:
