@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +19,12 @@ from toolchain.cli_options import (
 )
 from toolchain.errors import ToolchainError
 
+if TYPE_CHECKING:
+    from toolchain.training_hardware import Accelerator, Precision
+
 SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
+ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 PARTS = ("test", "validation", "train", "all")
 
 
@@ -52,6 +58,13 @@ PARTS = ("test", "validation", "train", "all")
 )
 @click.option("--weight-decay", type=click.FloatRange(min=0, max=10), default=0.02, show_default=True)
 @click.option("--rotate/--no-rotate", default=True, show_default=True, help="Turn frames by a random phase when seen.")
+@click.option(
+    "--ema",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Decay of an average of the weights that is kept in their stead, such as 0.99; 0: none.",
+)
 @selection_options
 @click.option("--split", type=click.Choice(SPLITS), default=SPLITS[0], show_default=True, help="How the set is split.")
 @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True)
@@ -62,6 +75,21 @@ PARTS = ("test", "validation", "train", "all")
     show_default=True,
     help="CPU threads. More are many times slower on a busy machine.",
 )
+@click.option(
+    "--accelerator",
+    type=click.Choice(ACCELERATORS),
+    default=ACCELERATORS[0],
+    show_default=True,
+    help="auto: a GPU where there is one. Equal seeds give equal bits on the CPU alone.",
+)
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs, or processes on the CPU, that share each batch.",
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), default=PRECISIONS[0], show_default=True)
 @replace_option
 def train(
     file: Path,
@@ -72,6 +100,7 @@ def train(
     learning_rate: float,
     weight_decay: float,
     rotate: bool,
+    ema: float,
     classes: str | None,
     snr_db: str | None,
     length: int | None,
@@ -79,6 +108,9 @@ def train(
     split: str,
     seed: int,
     threads: int,
+    accelerator: Accelerator,
+    devices: int,
+    precision: Precision,
     replace: bool,
 ) -> None:
     """Train a model of the zoo on FILE; of its epochs, the best on the validation split is kept."""
@@ -93,8 +125,12 @@ def train(
 
     from deploy.progress import progress_bar
     from toolchain.data import open_dataset, use_in_words
+    from toolchain.training_hardware import Hardware, resolved
     from toolchain.training_job import TrainingJob, train_on
 
+    hardware = Hardware(accelerator=accelerator, devices=devices, precision=precision)
+    # Before a large file is opened.
+    resolved(hardware, batch=batch)
     job = TrainingJob(
         architecture=architecture,
         epochs=epochs,
@@ -103,6 +139,8 @@ def train(
         weight_decay=weight_decay,
         rotate=rotate,
         use=use_in_words(classes=classes, snr_db=snr_db, split=split, seed=seed),
+        ema=ema,
+        hardware=hardware,
     )
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)

@@ -14,7 +14,7 @@ import click
 from toolchain.errors import ToolchainError
 
 # What the `toolchain` extra brings and a device lacks, that training and exporting import.
-EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
+EXTRA = ("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "matplotlib")
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

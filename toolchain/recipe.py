@@ -30,11 +30,22 @@ Count = Annotated[int, Field(ge=1)]
 Decibels = Annotated[int, Field(ge=-100, le=100)]
 
 
+# Of these a plan has one.
+BUDGETS = ("keep", "macs_cut", "params_cut")
+DEFAULT_KEEP = 0.25
+
+
 class RunTable(Strict):
-    """``[run]``: what holds for all stages."""
+    """``[run]``: what holds for all stages.
+
+    Models are trained on ``devices`` of an ``accelerator``, "auto" being a GPU where there is one, in ``precision``.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     threads: Annotated[int, Field(ge=0, description="CPU threads for training; 0: all that this process may use")] = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
 class DataTable(Strict):
@@ -88,7 +99,8 @@ class ModelTable(Strict):
 class TrainTable(Strict):
     """``[train]``: ``steps`` batches of ``batch`` frames; ``learning_rate`` is the peak of its cycle.
 
-    ``rotate`` turns every frame by a random phase each time it is seen.
+    ``rotate`` turns every frame by a random phase each time it is seen; ``ema`` is the decay of an average of the weights that
+    is kept in their stead, 0 for none.
     """
 
     steps: Count = 1500
@@ -96,17 +108,41 @@ class TrainTable(Strict):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 6e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.02
     rotate: bool = True
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class PlanTable(Strict):
-    """``[plan]``: ``keep`` is a number of units, or a fraction of them; ``frames`` are compared for similarity."""
+    """``[plan]``: how much stays, and how it is chosen; ``frames`` are compared for similarity.
 
-    keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] = 0.25
+    One budget: ``keep`` is a number of units, or a fraction of them (0.25 if no budget is given); ``macs_cut`` and
+    ``params_cut`` are the least fraction that goes. ``units`` are globs of module paths that name the units.
+    """
+
+    keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    macs_cut: Fraction | None = None
+    params_cut: Fraction | None = None
     frames: Annotated[int, Field(ge=2, le=4096)] = 512
-    similarity: Literal["cka"] = "cka"
+    similarity: Literal["cka", "cosine", "rsa"] = "cka"
     signature: Literal["row", "sum"] = "row"
     blocks: Literal["auto"] | Count = "auto"
+    score: Literal["synflow", "medoid", "l1", "random"] = "synflow"
     direction: Literal["max", "min"] = "max"
+    units: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> PlanTable:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are budgets, of which there is one; leave the others out")
+        if self.direction == "min" and self.score not in ("synflow", "l1"):
+            raise ValueError(f'direction = "min" is for synflow and l1; score = "{self.score}" has no direction')
+        return self
+
+    @property
+    def budget(self) -> dict[str, int | float]:
+        """The one budget, by its name."""
+        given = {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
+        return given or {"keep": DEFAULT_KEEP}
 
 
 class FinetuneTable(TrainTable):
@@ -182,6 +218,9 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
     for table, keys in changes.items():
         if not isinstance(values.setdefault(table, {}), dict):
             raise RecipeError(f'{path}: "{table}" is a table, expected [{table}] and keys under it')
+        if table == "plan" and not keys.keys().isdisjoint(BUDGETS):
+            # One budget takes the place of another.
+            values[table] = {key: value for key, value in values[table].items() if key not in BUDGETS}
         values[table].update(keys)
     return read_strictly(Recipe, values, where=f"{path} with --set" if changes else str(path), error=RecipeError)
 

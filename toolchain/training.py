@@ -2,59 +2,53 @@
 
 AdamW with a one-cycle learning rate, its length in steps: a file may be small or large. After every epoch (one pass over
 the training frames) the validation split is scored, the best weights are kept, and all of the state is written down,
-so a run that was killed goes on from its last finished epoch and ends in the same bits. The order of the frames comes
-from the seed and the epoch's number alone. Frames are read while the model computes (:mod:`toolchain.data.batches`), so
-a set may be larger than memory.
+so a run that was killed goes on from its last finished epoch and, on a CPU, ends in the same bits. The order of the frames
+comes from the seed and the epoch's number alone, and so does what the model itself draws, as for dropout. Frames are read
+while the model computes (:mod:`toolchain.data.batches`), so a set may be larger than memory.
 """
 
 from __future__ import annotations
 
 import copy
-import io
-import logging
 import math
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deploy.progress import Progress, silent
 from toolchain.data.batches import BatchReader, Part, in_order
 from toolchain.errors import TrainingError
 from toolchain.models.modes import evaluating
+from toolchain.training_hardware import ONE_DEVICE, Hardware, resolved
+from toolchain.training_learner import FitSettings, Learner, over_devices, rotated
+from toolchain.training_state import load, save
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = [
+    "EVALUATION_BATCH",
+    "FitSettings",
+    "Hardware",
+    "History",
+    "accuracy_of",
+    "fit",
+    "logits_of",
+    "one_cycle",
+    "predictions_of",
+    "rotated",
+]
 
 # Frames at once where no gradient is kept: the speed no longer grows past this.
 EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How to train: ``steps`` batches of ``batch`` frames; ``learning_rate`` is the peak of the cycle.
-
-    ``rotate`` turns every frame by a random phase each time it is seen: no receiver knows the carrier's phase, and no
-    modulation depends on it.
-
-    ``distillation`` is the weight of the teacher's answers (0 to 1) against the labels', at ``temperature``: Hinton et
-    al., "Distilling the knowledge in a neural network" (2015).
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    rotate: bool = True
-    distillation: float = 0.0
-    temperature: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -78,54 +72,105 @@ def fit(
     seed: int,
     checkpoint: Path,
     teacher: nn.Module | None = None,
+    hardware: Hardware = ONE_DEVICE,
     progress: Progress = silent,
 ) -> tuple[nn.Module, History]:
-    """Train a copy of ``model`` on ``train`` and return its weights of the best epoch on ``validation``.
+    """Train a copy of ``model`` on ``train`` and return its weights of the best epoch on ``validation``, on the CPU.
 
     ``checkpoint`` is written after every epoch; if it is there already, training goes on from it. With a ``teacher``
     and a distillation weight its answers on the training frames are learnt too.
 
-    Raises TrainingError when the loss is no longer a number, or a batch is larger than the training split.
+    Several devices of the ``hardware`` are a process each, started here; the model, the teacher and the sets are pickled for
+    them, frames in memory too. Each takes its share of every batch, so steps and learning rate are those of one device, and
+    the weights are, but for rounding. BatchNorm sees a device's own share: it normalises a batch of ``batch / devices``
+    frames, and the first device's running statistics are kept.
+
+    Raises TrainingError when the loss is no longer a number, a batch is larger than the training split, or this machine
+    does not have the hardware.
     """
+    hardware = resolved(hardware, batch=settings.batch)
     if settings.batch > len(train):
         raise TrainingError(
             f"a batch of {settings.batch} frames is more than the {len(train)} training frames; lower it"
         )
-    model = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    state = _State(optimiser, model)
-    state.load(checkpoint)
-    earlier_s, started = state.seconds, time.monotonic()
+    # Here, because it takes as long to import as torch, and most that imports this module does not train.
+    from toolchain.training_fabric import on_devices
+
     if settings.distillation == 0:
         teacher = None
+    best, history = on_devices(
+        hardware, _train, model, train, validation, settings,
+        seed=seed, checkpoint=checkpoint, teacher=teacher, progress=progress,
+    )  # fmt: skip
+    fitted = copy.deepcopy(model)
+    fitted.load_state_dict(best)
+    return fitted.eval(), history
 
-    steps_per_epoch = len(train) // settings.batch
-    with BatchReader(train, settings.batch, shuffled=True) as reader:
-        while state.step < settings.steps:
-            rng = np.random.default_rng([seed, len(state.epochs)])
-            order = reader.shuffled_order(rng)
+
+def _train(
+    fabric: Fabric,
+    model: nn.Module,
+    train: Part,
+    validation: Part,
+    settings: FitSettings,
+    *,
+    seed: int,
+    checkpoint: Path,
+    teacher: nn.Module | None,
+    progress: Progress,
+) -> tuple[dict[str, Tensor], History]:
+    """Do the work of one device; all of them come to the same weights, and the first one writes them down."""
+    learner = Learner(fabric, model, teacher, settings)
+    reached = load(checkpoint, learner.parts)
+    earlier_s, started = reached.seconds, time.monotonic()
+    per_epoch, share = len(train) // settings.batch, settings.batch // fabric.world_size
+    # The order is drawn for whole batches, however many devices share them.
+    whole = BatchReader(train, settings.batch, shuffled=True)
+    with BatchReader(train, share, shuffled=True) as reader:
+        while reached.step < settings.steps:
+            rng = np.random.default_rng([seed, epoch := len(reached.epochs)])
+            order = whole.shuffled_order(rng)
             phases = rng.uniform(0, 2 * np.pi, len(train)).astype(np.float32)
+            order = order[: min(per_epoch, settings.steps - reached.step) * settings.batch]
+            mine = order.reshape(-1, fabric.world_size, share)[:, fabric.global_rank].reshape(-1)
             losses: list[float] = []
-            model.train()
-            with closing(reader.epoch(order)) as batches:
-                for batch in islice(batches, min(steps_per_epoch, settings.steps - state.step)):
-                    for group in optimiser.param_groups:
-                        group["lr"] = one_cycle(state.step, settings.steps) * settings.learning_rate
-                    frames, label = torch.from_numpy(batch.iq), torch.from_numpy(batch.label)
-                    if settings.rotate:
-                        frames = rotated(frames, torch.from_numpy(phases[batch.position]))
-                    losses.append(_step(model, optimiser, frames, label, teacher, settings))
+            drawing = _drawing([seed, epoch, 1 + fabric.global_rank], fabric.device)
+            with drawing, closing(reader.epoch(mine)) as batches:
+                for batch in batches:
+                    learner.set_rate(one_cycle(reached.step, settings.steps) * settings.learning_rate)
+                    losses.append(learner.step(batch, phases))
                     if not math.isfinite(losses[-1]):
                         raise TrainingError(
-                            f"the loss became {losses[-1]} at step {state.step}; lower the learning rate"
+                            f"the loss became {losses[-1]} at step {reached.step}; lower the learning rate"
                         )
-                    state.step += 1
-                    progress(state.step, settings.steps, f"loss {losses[-1]:.3f}{state.score_note()}")
-            state.finish_epoch(float(np.mean(losses)), accuracy_of(model, validation))
-            state.seconds = earlier_s + time.monotonic() - started
-            state.save(checkpoint)
-    model.load_state_dict(state.best)
-    return model.eval(), History(tuple(state.epochs), state.best_epoch, earlier_s)
+                    reached.step += 1
+                    progress(reached.step, settings.steps, f"loss {losses[-1]:.3f}{reached.score_note()}")
+            learner.settle()
+            reached.finish_epoch(float(np.mean(losses)), _accuracy(fabric, learner.judged, validation), learner.judged)
+            reached.seconds = earlier_s + time.monotonic() - started
+            if fabric.is_global_zero:
+                save(checkpoint, reached, learner.parts)
+    return reached.best, History(tuple(reached.epochs), reached.best_epoch, earlier_s)
+
+
+def _accuracy(fabric: Fabric, model: nn.Module, part: Part) -> float:
+    """:func:`accuracy_of` where each device answers for its share of the frames."""
+    share = Part(part.dataset, np.array_split(part.indices, fabric.world_size)[fabric.global_rank])
+    right = int((predictions_of(model, share) == share.labels).sum())
+    return int(over_devices(fabric, torch.tensor(right, device=fabric.device), "sum")) / len(part)
+
+
+@contextmanager
+def _drawing(entropy: list[int], device: torch.device) -> Iterator[None]:
+    """Let what the model draws in the block come from ``entropy``; torch's generators are put back after it."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device.index] if on_gpu else []):
+        # Not torch.manual_seed: it seeds all GPUs, and those that are not used here would not be put back.
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 def one_cycle(step: int, steps: int) -> float:
@@ -139,27 +184,21 @@ def one_cycle(step: int, steps: int) -> float:
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-def rotated(iq: Tensor, phases: Tensor) -> Tensor:
-    """Frames (n, 2, length) times exp(j ``phases``), phases (n,) in radians."""
-    turned = (
-        torch.view_as_complex(iq.movedim(1, 2).contiguous()) * torch.polar(torch.ones_like(phases), phases)[:, None]
-    )
-    return torch.view_as_real(turned).movedim(2, 1).contiguous()
-
-
 def logits_of(model: nn.Module, iq: NDArray[np.float32]) -> Tensor:
-    """The model's logits (n, classes) on frames (n, 2, length), in evaluation mode."""
+    """The model's logits (n, classes) on frames (n, 2, length), in evaluation mode; computed where it is, given on the CPU."""
+    device = _device_of(model)
     with evaluating(model):
         starts = range(0, len(iq), EVALUATION_BATCH)
-        return torch.cat([model(torch.from_numpy(iq[at : at + EVALUATION_BATCH])) for at in starts])
+        return torch.cat([model(torch.from_numpy(iq[at : at + EVALUATION_BATCH]).to(device)) for at in starts]).cpu()
 
 
 def predictions_of(model: nn.Module, part: Part, progress: Progress = silent) -> NDArray[np.int64]:
-    """The class that ``model`` gives each frame of ``part``, int64 (n,)."""
+    """The class that ``model`` gives each frame of ``part``, int64 (n,); computed on the device where the model is."""
+    device = _device_of(model)
     predicted = np.empty(len(part), dtype=np.int64)
     with evaluating(model):
         for batch in in_order(part, EVALUATION_BATCH):
-            predicted[batch.position] = model(torch.from_numpy(batch.iq)).argmax(dim=1).numpy()
+            predicted[batch.position] = model(torch.from_numpy(batch.iq).to(device)).argmax(dim=1).cpu().numpy()
             progress(int(batch.position[-1]) + 1, len(part), "frames")
     return predicted
 
@@ -169,82 +208,5 @@ def accuracy_of(model: nn.Module, part: Part, progress: Progress = silent) -> fl
     return float((predictions_of(model, part, progress) == part.labels).mean())
 
 
-def _step(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    frames: Tensor,
-    label: Tensor,
-    teacher: nn.Module | None,
-    settings: FitSettings,
-) -> float:
-    """Take one step down the loss of a batch, and return that loss."""
-    optimiser.zero_grad()
-    loss = _loss(model(frames), label, None if teacher is None else _answers(teacher, frames), settings)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return loss.item()
-
-
-def _loss(logits: Tensor, label: Tensor, answers: Tensor | None, settings: FitSettings) -> Tensor:
-    hard = F.cross_entropy(logits, label)
-    if answers is None:
-        return hard
-    t = settings.temperature
-    # t squared keeps the gradients of the two terms comparable (Hinton et al., section 2).
-    soft = F.kl_div(
-        F.log_softmax(logits / t, dim=1), F.log_softmax(answers / t, dim=1), reduction="batchmean", log_target=True
-    )
-    return (1 - settings.distillation) * hard + settings.distillation * t * t * soft
-
-
-def _answers(teacher: nn.Module, frames: Tensor) -> Tensor:
-    with evaluating(teacher):
-        return teacher(frames)  # type: ignore[no-any-return]
-
-
-class _State:
-    """All that changes while a model trains, to and from one file."""
-
-    def __init__(self, optimiser: torch.optim.Optimizer, model: nn.Module) -> None:
-        self.optimiser, self.model = optimiser, model
-        self.step = 0
-        self.epochs: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch = -1
-        self.seconds = 0.0
-
-    def finish_epoch(self, loss: float, accuracy: float) -> None:
-        if not self.epochs or accuracy >= self.epochs[self.best_epoch]["validation_accuracy"]:
-            self.best_epoch = len(self.epochs)
-            self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.epochs.append({"step": self.step, "loss": loss, "validation_accuracy": accuracy})
-
-    def score_note(self) -> str:
-        return f", validation {self.epochs[-1]['validation_accuracy']:.3f}" if self.epochs else ""
-
-    def save(self, path: Path) -> None:
-        values = {name: value for name, value in vars(self).items() if name not in ("optimiser", "model")}
-        content = io.BytesIO()
-        torch.save({**values, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}, content)
-        # Through Python's own file: a full disk is then an OSError, as everywhere.
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content.getbuffer())
-        partial.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Take up what :meth:`save` wrote; a file that is damaged (the power went) counts as none."""
-        if not path.is_file():
-            return
-        fresh = copy.deepcopy(self.model.state_dict())
-        try:
-            values: dict[str, Any] = torch.load(path, weights_only=True)
-            weights, optimiser = values.pop("model"), values.pop("optimiser")
-            self.model.load_state_dict(weights)
-            self.optimiser.load_state_dict(optimiser)
-        except OSError:
-            raise
-        except Exception:  # torch raises whatever its unpickler met
-            self.model.load_state_dict(fresh)
-            log.warning("%s is damaged: training starts afresh", path)
-            return
-        vars(self).update(values)
+def _device_of(model: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))

@@ -19,9 +19,10 @@ from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, check_frames, record_of
 from toolchain.errors import RunError, TrainingError
-from toolchain.models import ModelCard, create_model, save_model
+from toolchain.models import ModelCard, build_model, save_model
 from toolchain.run_folder import locked, read_json, write_json
 from toolchain.training import FitSettings, History, fit
+from toolchain.training_hardware import ONE_DEVICE, Hardware, resolved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class TrainingJob:
     weight_decay: float
     rotate: bool
     use: DataUse
+    ema: float = 0.0
+    hardware: Hardware = ONE_DEVICE
 
 
 def train_on(
@@ -43,13 +46,14 @@ def train_on(
     """Train a model on ``dataset`` and write it to ``out``, going on where an interrupted call stopped.
 
     Raises RunError where ``out`` is there already (unless ``replace``) or another job's half-trained model is,
-    DatasetError for a set that cannot be used, TrainingError where training goes wrong.
+    DatasetError for a set that cannot be used, TrainingError where training goes wrong or this machine lacks the hardware.
     """
     if out.exists() and not replace:
         raise RunError(f"{out}: is there already; name another file with --out, or write over it with --replace")
+    hardware = resolved(job.hardware, batch=job.batch)
     generator = torch.Generator().manual_seed(job.use.seed)
     selected = job.use.selected(dataset)
-    model = create_model(job.architecture, len(selected.classes), selected.length, generator=generator)
+    model = build_model(job.architecture, len(selected.classes), selected.length, generator=generator)
     check_frames(selected, progress=progress)
     split = job.use.split_of(dataset)
     steps_per_epoch = len(split.train) // job.batch
@@ -63,6 +67,7 @@ def train_on(
         learning_rate=job.learning_rate,
         weight_decay=job.weight_decay,
         rotate=job.rotate,
+        ema=job.ema,
     )
     data = record_of(dataset, job.use)
     folder = out.with_name(f"{out.name}.training")
@@ -70,7 +75,8 @@ def train_on(
         raise RunError(f"{folder}: a file, where the training keeps its work; move it away, or name another --out")
     folder.mkdir(exist_ok=True)
     with locked(folder):
-        _take(folder, {"architecture": job.architecture, "settings": asdict(settings), "data": data}, replace=replace)
+        asked = {"settings": asdict(settings), "hardware": asdict(job.hardware), "data": data}
+        _take(folder, {"architecture": job.architecture, **asked}, replace=replace)
         fitted, history = fit(
             model,
             Part(selected, split.train),
@@ -78,9 +84,15 @@ def train_on(
             settings,
             seed=job.use.seed,
             checkpoint=folder / "checkpoint.pt",
+            hardware=hardware,
             progress=progress,
         )
-        record = {"settings": asdict(settings), "epochs": list(history.epochs), "best_epoch": history.best_epoch}
+        record = {
+            "settings": asdict(settings),
+            "hardware": asdict(hardware),
+            "epochs": list(history.epochs),
+            "best_epoch": history.best_epoch,
+        }
         card = ModelCard(
             architecture=job.architecture,
             classes=selected.classes,

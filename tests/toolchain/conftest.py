@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from toolchain.models import create_model
+from toolchain.models import create_model, edited
+from toolchain.pruning import find_units
 
 # Tests are small: threads would only wait for each other.
 torch.set_num_threads(1)
@@ -35,6 +36,18 @@ def model() -> nn.Module:
 def frames() -> np.ndarray:
     """32 frames of noise, float32 (32, 2, 64)."""
     return np.random.default_rng(5).normal(size=(32, 2, 64)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def without_units():
+    """A model without those of its units that are named."""
+
+    def taken_out(model, names):
+        units = find_units(model, np.zeros((1, 2, 64), np.float32))
+        assert set(names) <= {unit.name for unit in units}
+        return edited(model, [edit for unit in units if unit.name in names for edit in unit.edits])
+
+    return taken_out
 
 
 def _text(argument):

@@ -8,22 +8,21 @@ import torch
 from deploy.runtimes import open_runtime
 from toolchain.errors import ExportError
 from toolchain.export import check_parity, export_onnx, parity_of
-from toolchain.models import without_units
 from toolchain.training import logits_of
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def pair(tmp_path_factory, without_units):
     """A model and its file; exporting takes seconds, so once."""
-    model = _model()
+    model = _model(without_units)
     path = tmp_path_factory.mktemp("onnx") / "fp32.onnx"
     export_onnx(model, path, classes=CLASSES, length=64)
     return model, path
 
 
-def _model():
+def _model(without_units):
     from toolchain.models import create_model
 
     full = create_model("resnet1d20", classes=5, length=64, generator=torch.Generator().manual_seed(3)).eval()
@@ -66,8 +65,8 @@ def test_the_metadata_holds_the_classes_and_nothing_of_this_machine(pair):
     assert graph.opset_import[0].version == 18
 
 
-def test_equal_weights_give_equal_bytes(pair, tmp_path):
-    export_onnx(_model(), tmp_path / "again.onnx", classes=CLASSES, length=64)
+def test_equal_weights_give_equal_bytes(pair, tmp_path, without_units):
+    export_onnx(_model(without_units), tmp_path / "again.onnx", classes=CLASSES, length=64)
     assert (tmp_path / "again.onnx").read_bytes() == pair[1].read_bytes()
 
 
@@ -77,7 +76,7 @@ def test_parity_holds_for_the_exported_model(pair, frames):
     assert parity.max_abs_diff < 1e-4
 
 
-def test_a_file_that_computes_something_else_fails(pair, frames):
+def test_a_file_that_computes_something_else_fails(pair, frames, without_units):
     model, path = pair
     other = without_units(model, ["stages.2.1"])
     with pytest.raises(ExportError, match=r"over 32 frames the logits differ by up to .* \(expected at most 0\.0001\)"):

@@ -150,7 +150,7 @@ def test_the_pruned_model_loads_by_itself_and_remembers_its_plan(finished):
 
 def test_pictures_and_the_report_are_there(finished):
     folder, _ = finished
-    for name in ("accuracy", "plan", "blocks", "confusion"):
+    for name in ("accuracy", "plan", "confusion"):
         assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"figures/{name}.png" in (folder / "report.md").read_text()
 

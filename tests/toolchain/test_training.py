@@ -4,12 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from toolchain.data import Dataset, Part, from_memory
 from toolchain.errors import TrainingError
 from toolchain.models import create_model
 from toolchain.training import FitSettings, fit, one_cycle, predictions_of, rotated
+from toolchain.training_hardware import Hardware
 
 SETTINGS = FitSettings(steps=7, batch=16, learning_rate=1e-2, weight_decay=0.01)
 
@@ -63,9 +65,9 @@ def test_training_is_as_long_as_its_steps_even_within_an_epoch(net, frames_of, t
     assert seen == [(step, 7) for step in range(1, 8)]
 
 
-@pytest.mark.parametrize("distillation", [0.0, 0.6])
-def test_a_training_taken_up_after_any_epoch_ends_in_the_same_bits(net, frames_of, tmp_path, distillation):
-    settings = FitSettings(steps=9, batch=16, learning_rate=1e-2, weight_decay=0.01, distillation=distillation)
+@pytest.mark.parametrize("options", [{}, {"distillation": 0.6}, {"ema": 0.8}], ids=str)
+def test_a_training_taken_up_after_any_epoch_ends_in_the_same_bits(net, frames_of, tmp_path, options):
+    settings = FitSettings(steps=9, batch=16, learning_rate=1e-2, weight_decay=0.01, **options)
     teacher = create_model("resnet1d20", classes=3, length=32, generator=torch.Generator().manual_seed(5)).eval()
     data = frames_of(50, 1), frames_of(20, 2)
     whole, told = fit(net, *data, settings, seed=3, checkpoint=tmp_path / "whole", teacher=teacher)
@@ -99,6 +101,82 @@ def test_another_seed_sees_the_frames_in_another_order(net, frames_of, tmp_path)
     assert not same(first, other)
 
 
+def test_what_a_model_draws_comes_from_the_seed_and_leaves_the_callers_generator(frames_of, tmp_path):
+    data = frames_of(50, 1), frames_of(20, 2)
+    drops = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+
+    def stop(done, _total, _note=""):
+        if done == 5:
+            raise InterruptedError
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    whole, _ = fit(drops, *data, SETTINGS, seed=3, checkpoint=tmp_path / "whole")
+    assert torch.equal(torch.get_rng_state(), before)
+    other, _ = fit(drops, *data, SETTINGS, seed=4, checkpoint=tmp_path / "other")
+    torch.manual_seed(2)
+    with pytest.raises(InterruptedError):
+        fit(drops, *data, SETTINGS, seed=3, checkpoint=tmp_path / "cut", progress=stop)
+    torch.manual_seed(3)
+    taken_up, _ = fit(drops, *data, SETTINGS, seed=3, checkpoint=tmp_path / "cut")
+    assert same(taken_up, whole)
+    assert not same(other, whole)
+
+
+def test_average_of_the_weights_is_what_is_judged_kept_and_returned(net, frames_of, tmp_path):
+    data, validation = frames_of(96, 1), frames_of(64, 2)
+    settings = FitSettings(steps=12, batch=32, learning_rate=5e-3, weight_decay=0.01)
+    plain, plain_told = fit(net, data, validation, settings, seed=0, checkpoint=tmp_path / "plain")
+    averaged, told = fit(net, data, validation, replace(settings, ema=0.9), seed=0, checkpoint=tmp_path / "averaged")
+    # The model that is averaged learns as without.
+    assert [epoch["loss"] for epoch in told.epochs] == [epoch["loss"] for epoch in plain_told.epochs]
+    assert not same(averaged, plain)
+    accuracy = (predictions_of(averaged, validation) == validation.labels).mean()
+    assert accuracy == told.epochs[told.best_epoch]["validation_accuracy"]
+    assert list(averaged.state_dict()) == list(net.state_dict())
+
+
+def test_teacher_answers_in_evaluation_mode_and_is_left_as_it_was(net, frames_of, tmp_path):
+    data = frames_of(50, 1), frames_of(20, 2)
+    settings = replace(SETTINGS, distillation=0.5)
+    teacher = create_model("resnet1d20", classes=3, length=32, generator=torch.Generator().manual_seed(5)).train()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    taught, _ = fit(net, *data, settings, seed=3, checkpoint=tmp_path / "train mode", teacher=teacher)
+    assert teacher.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    assert all(weights.grad is None for weights in teacher.parameters())
+    again, _ = fit(net, *data, settings, seed=3, checkpoint=tmp_path / "evaluation mode", teacher=teacher.eval())
+    assert same(taught, again)
+
+
+SEEN = set()
+
+
+class Telling(nn.Module):
+    """Says in SEEN what it computes in."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+    def forward(self, iq):
+        logits = self.layers(iq)
+        SEEN.add((self.training, iq.dtype, logits.dtype))
+        return logits
+
+
+def test_mixed_precision_hands_frames_over_in_float32_and_gives_float32_weights(frames_of, tmp_path):
+    SEEN.clear()
+    mixed = Hardware(accelerator="cpu", precision="bf16-mixed")
+    data, validation = frames_of(96, 1), frames_of(64, 2)
+    settings = FitSettings(steps=30, batch=32, learning_rate=5e-3, weight_decay=0.01, rotate=False)
+    fitted, told = fit(Telling(), data, validation, settings, seed=0, checkpoint=tmp_path / "c", hardware=mixed)
+    # In training the products are in 16 bits; what is validated is the model as it will be exported.
+    assert {(True, torch.float32, torch.bfloat16), (False, torch.float32, torch.float32)} == SEEN
+    assert told.epochs[-1]["loss"] < told.epochs[0]["loss"]
+    assert {tensor.dtype for tensor in fitted.state_dict().values()} == {torch.float32}
+
+
 def test_the_learning_rate_rises_for_a_quarter_and_falls_to_nothing():
     rates = [one_cycle(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.04)
@@ -109,7 +187,7 @@ def test_the_learning_rate_rises_for_a_quarter_and_falls_to_nothing():
 
 
 def test_distillation_is_hintons_loss():
-    from toolchain.training import _loss
+    from toolchain.training_learner import _loss
 
     rng = torch.Generator().manual_seed(0)
     logits, answers = torch.randn(4, 3, generator=rng), torch.randn(4, 3, generator=rng)

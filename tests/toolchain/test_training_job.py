@@ -10,6 +10,7 @@ import torch
 from toolchain.data import Dataset, DataUse, from_memory
 from toolchain.errors import DatasetError, RunError, TrainingError
 from toolchain.models import load_model
+from toolchain.training_hardware import Hardware
 from toolchain.training_job import TrainingJob, train_on
 
 JOB = TrainingJob(
@@ -56,6 +57,14 @@ def test_model_says_what_it_was_trained_on(dataset, tmp_path):
     assert card.classes == loaded.classes
 
 
+def test_model_says_on_what_it_was_trained_and_how(dataset, tmp_path):
+    out = tmp_path / "m.safetensors"
+    train_on(dataset, replace(JOB, ema=0.9, hardware=Hardware(accelerator="cpu", precision="bf16-mixed")), out)
+    training = load_model(out)[1].training
+    assert training["settings"]["ema"] == 0.9
+    assert training["hardware"] == {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}
+
+
 def test_same_call_goes_on_after_an_interrupt_and_ends_in_the_same_bytes(dataset, tmp_path):
     train_on(dataset, JOB, tmp_path / "whole.safetensors")
     out = tmp_path / "m.safetensors"
@@ -73,6 +82,11 @@ def test_other_options_do_not_go_on_with_it(dataset, tmp_path):
     out = tmp_path / "m.safetensors"
     with pytest.raises(Stop):
         train_on(dataset, JOB, out, progress=stopping_after(6))
+    mixed = replace(JOB, hardware=Hardware(precision="bf16-mixed"))
+    with pytest.raises(
+        RunError, match=r"started otherwise: hardware\.precision 32-true there, bf16-mixed here\. Go on"
+    ):
+        train_on(dataset, mixed, out)
     other = replace(JOB, learning_rate=1e-3)
     with pytest.raises(
         RunError, match=r"\.training: holds .*: settings\.learning_rate 0\.005 there, 0\.001 here\. Go on"
@@ -112,6 +126,8 @@ def test_what_cannot_be_trained_leaves_nothing(dataset, tmp_path):
     out = tmp_path / "m.safetensors"
     with pytest.raises(TrainingError, match="a batch of 100 frames is more than the 72 training frames; lower --batch"):
         train_on(dataset, replace(JOB, batch=100), out)
+    with pytest.raises(TrainingError, match=r"devices = 9999: .*expected at most as many"):
+        train_on(dataset, replace(JOB, hardware=Hardware(accelerator="cpu", devices=9999)), out)
     lost = replace(dataset, read=from_memory(np.full((120, 2, 16), np.nan, dtype=np.float32)))
     with pytest.raises(DatasetError, match="hold NaN"):
         train_on(lost, JOB, out)

@@ -18,10 +18,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from toolchain.errors import ModelError
-from toolchain.models.structure import without_units
-from toolchain.models.zoo import create_model
+from toolchain.models.building import build_model
+from toolchain.models.own import is_own
+from toolchain.models.structure import Edit, edit_from_json, edited
 
-SCHEMA = 1
+SCHEMA = 2
 
 # The one input scaling that there is: each frame to unit RMS, inside the model (toolchain.models.scaling).
 UNIT_RMS = "unit-rms"
@@ -31,15 +32,16 @@ UNIT_RMS = "unit-rms"
 class ModelCard:
     """What a model file says of its model, beside the weights.
 
-    ``architecture`` names a row of the zoo; ``classes`` are the modulations in the order of the logits; ``length`` is in
-    samples; ``dropped`` names the units that were pruned away; ``scaling`` says how frames are scaled inside the model;
-    ``plan`` and ``training`` are records, for people.
+    ``architecture`` names a row of the zoo or is ``package.module:factory``; ``classes`` are the modulations in the
+    order of the logits; ``length`` is in samples; ``dropped`` names the units that were pruned away, and ``edits`` did it;
+    ``scaling`` says how frames are scaled inside the model; ``plan`` and ``training`` are records, for people.
     """
 
     architecture: str
     classes: tuple[str, ...]
     length: int
     dropped: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
     scaling: str = UNIT_RMS
     plan: Mapping[str, Any] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -53,8 +55,10 @@ def save_model(path: Path, model: nn.Module, card: ModelCard) -> None:
     path.write_bytes(save(weights, metadata))
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+def load_model(path: Path, *, trusted: str | None = None) -> tuple[nn.Module, ModelCard]:
     """Build the model that :func:`save_model` wrote, in evaluation mode.
+
+    A model of the user's own code (``package.module:factory``) is built only where ``trusted`` names the same code.
 
     Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
     """
@@ -65,22 +69,28 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
             'that says it: [model] name = "resnet1d56", weights = "…"'
         )
     card = _read_card(path, metadata["thinwave"])
-    model = create_model(card.architecture, len(card.classes), card.length)
-    return _fill(path, without_units(model, card.dropped), weights), card
+    if is_own(card.architecture) and trusted != card.architecture:
+        raise ModelError(
+            f"{path}: its model is built by {card.architecture}, code that is not thinwave's; to let that code run, say so "
+            f"with --model {card.architecture}"
+        )
+    model = build_model(card.architecture, len(card.classes), card.length)
+    return fill(path, edited(model, card.edits), weights), card
 
 
 def load_weights(path: Path, architecture: str, classes: int, length: int) -> nn.Module:
-    """A model of the zoo with the plain weights of ``path``: a ``.safetensors``, or a ``state_dict`` saved by PyTorch.
+    """A model of the zoo, or the user's own, with plain weights: a ``.safetensors``, or a ``state_dict`` saved by PyTorch.
 
     The latter is read with ``weights_only``, which runs no code from the file.
 
     Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
     """
-    if path.suffix == ".safetensors":
-        weights, _ = _read_safetensors(path)
-    else:
-        weights = _read_state_dict(path)
-    return _fill(path, create_model(architecture, classes, length), weights)
+    return fill(path, build_model(architecture, classes, length), read_weights(path))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a ``state_dict``, by name; raises as :func:`load_weights`."""
+    return _read_safetensors(path)[0] if path.suffix == ".safetensors" else _read_state_dict(path)
 
 
 def load_card(path: Path) -> ModelCard | None:
@@ -135,6 +145,7 @@ def _read_card(path: Path, text: str) -> ModelCard:
         if schema != SCHEMA:
             raise ModelError(f"{path}: its schema is {schema}, this version reads {SCHEMA}; a newer thinwave wrote it")
         values["classes"], values["dropped"] = tuple(values["classes"]), tuple(values["dropped"])
+        values["edits"] = tuple(edit_from_json(edit) for edit in values["edits"])
         card = ModelCard(**values)
         sound = isinstance(card.architecture, str) and type(card.length) is int and 1 <= card.length <= 1 << 20
         sound = sound and bool(card.classes)
@@ -147,7 +158,8 @@ def _read_card(path: Path, text: str) -> ModelCard:
     return card
 
 
-def _fill(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+def fill(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """``model`` with the ``weights`` that ``path`` holds, in evaluation mode; ModelError by name where they do not fit."""
     expected = model.state_dict()
     missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if missing or extra:

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from deploy.suggestion import did_you_mean
 from toolchain.errors import ModelError
+from toolchain.models.cnn1d import Cnn1d
+from toolchain.models.cnn2 import Cnn2
+from toolchain.models.initialisation import initialise
+from toolchain.models.lstm2 import Lstm2
+from toolchain.models.mcldnn import Mcldnn
+from toolchain.models.pet_cgdnn import PetCgdnn
 from toolchain.models.resnet1d import ResNet1d
+from toolchain.models.resnet2d import ResNet2d
+from toolchain.models.signet import SigNet50
+from toolchain.models.transformer import Transformer
+from toolchain.models.vgg import Vgg1d16, Vgg16
 
-# name -> (classes, length) -> model
-ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
-    "resnet1d20": lambda classes, _length: ResNet1d(3, classes),
-    "resnet1d56": lambda classes, _length: ResNet1d(9, classes),
-    "resnet1d110": lambda classes, _length: ResNet1d(18, classes),
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build a model for so many classes and samples, and the fewest samples that it can be trained on."""
+
+    build: Callable[[int, int], nn.Module]
+    least_length: int = 1
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "resnet1d20": Architecture(lambda classes, _length: ResNet1d(3, classes), least_length=5),
+    "resnet1d56": Architecture(lambda classes, _length: ResNet1d(9, classes), least_length=5),
+    "resnet1d110": Architecture(lambda classes, _length: ResNet1d(18, classes), least_length=5),
+    "resnet56": Architecture(lambda classes, _length: ResNet2d(9, classes), least_length=5),
+    "resnet110": Architecture(lambda classes, _length: ResNet2d(18, classes), least_length=5),
+    "vgg16": Architecture(Vgg16),
+    "vgg1d16": Architecture(Vgg1d16, least_length=16),
+    "transformer": Architecture(Transformer, least_length=8),
+    "cnn1d": Architecture(Cnn1d, least_length=64),
+    "cnn2": Architecture(Cnn2),
+    "mcldnn": Architecture(lambda classes, _length: Mcldnn(classes), least_length=5),
+    "pet-cgdnn": Architecture(PetCgdnn, least_length=12),
+    "lstm2": Architecture(lambda classes, _length: Lstm2(classes)),
+    "signet50": Architecture(lambda classes, _length: SigNet50(classes), least_length=33),
 }
 
 
@@ -26,22 +56,18 @@ def create_model(
 
     With a ``generator`` the weights are drawn from it alone, so equal seeds give equal models.
 
-    Raises ModelError for a name that is not in the table.
+    Raises ModelError for a name that is not in the table, and for a length that is too short for the model.
     """
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ModelError(f'model "{name}" is not one of {known}{did_you_mean(name, ARCHITECTURES)}')
-    model = ARCHITECTURES[name](classes, length)
+    architecture = ARCHITECTURES[name]
+    if length < architecture.least_length:
+        raise ModelError(
+            f'model "{name}" cannot take frames of {length} samples: it needs at least {architecture.least_length}; '
+            "use longer frames or another model"
+        )
+    model = architecture.build(classes, length)
     if generator is not None:
         initialise(model, generator)
     return model
-
-
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights anew: convolutions by He et al. (2015), dense layers by Glorot and Bengio (2010), biases zero."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv1d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            nn.init.zeros_(module.bias)

@@ -1,17 +1,20 @@
 """The method, one idea a file: units, similarity, segmentation, synflow, selection, plan."""
 
+from toolchain.pruning.budget import Budget, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json
-from toolchain.pruning.planning import plan_layers, plan_on, units_to_keep
+from toolchain.pruning.planning import check_budget, plan_layers, plan_on
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
 from toolchain.pruning.units import Unit, find_units
 
 __all__ = [
+    "Budget",
     "Plan",
     "Segmentation",
     "Unit",
     "apply_plan",
+    "check_budget",
     "find_units",
     "log_flow",
     "plan_from_json",

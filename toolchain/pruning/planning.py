@@ -1,57 +1,82 @@
-"""From a trained model to a plan: similarity, segmentation, selection."""
+"""From a trained model to a plan: similarity, segmentation, selection, within a budget."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from deploy.progress import Progress, silent
+from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
+from toolchain.pruning.budget import Budget, Savings, most_kept, units_to_keep
 from toolchain.pruning.plan import Plan
-from toolchain.pruning.segmentation import Segmentation, choose_blocks, segmentations
-from toolchain.pruning.selection import Direction, best_candidate, quotas
-from toolchain.pruning.similarity import similarity_matrix
-from toolchain.pruning.synflow import linear_chain, one_thread
+from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
+from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
+from toolchain.pruning.selection import Choice, Direction, quotas
+from toolchain.pruning.similarity import SIMILARITIES, similarity_matrix
+from toolchain.pruning.synflow import one_thread
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
 Frames = NDArray[np.float32]
 
 # How a layer's row of the similarity matrix becomes its signature (n, d).
-SIGNATURES = {"row": lambda matrix: matrix, "sum": lambda matrix: matrix.sum(axis=1, keepdims=True)}
+SIGNATURES: dict[str, Callable[[Matrix], Matrix]] = {
+    "row": lambda matrix: matrix,
+    "sum": lambda matrix: matrix.sum(axis=1, keepdims=True),
+}
+# Candidates whose flow a plan remembers, a block.
+MOST_FLOWS = 101
 
 
 def plan_layers(
     model: nn.Module,
     frames: Frames,
     *,
-    keep: int | float,
+    keep: int | float | None = None,
+    macs_cut: float | None = None,
+    params_cut: float | None = None,
     similarity: str = "cka",
     signature: str = "row",
     blocks: int | str = "auto",
+    score: str = "synflow",
     direction: Direction = "max",
+    units: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Plan:
     """The units of ``model`` to keep, chosen on training ``frames`` (batch, 2, length).
 
-    ``keep`` is a number of units, or as a float the fraction of them; ``blocks`` a number, or ``"auto"``.
+    One budget: ``keep`` is a number of units, or as a float the fraction of them; ``macs_cut`` and ``params_cut`` are the
+    least fraction of the model's that goes. ``blocks`` is a number, or ``"auto"``; ``score`` a key of
+    :data:`toolchain.pruning.scores.SCORES`; ``units`` are globs that name the units; ``seed`` is for ``score = "random"``.
 
     Raises PlanError for what cannot be made, with the nearest that can, and where no flow passes the network.
     """
-    units = find_units(model, frames)
-    matrix = similarity_matrix(model, frames, units, similarity)
+    budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
+    _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
+    found = find_units(model, frames, units)
+    progress(0, 3, "comparing units")
+    matrix = similarity_matrix(model, frames, found, similarity)
+    progress(1, 3, "cutting blocks")
     return plan_on(
         matrix,
         model,
         frames,
-        units,
-        keep=keep,
+        found,
+        budget=budget,
         similarity=similarity,
         signature=signature,
         blocks=blocks,
+        score=score,
         direction=direction,
+        names=units,
+        seed=seed,
+        progress=progress,
     )
 
 
@@ -59,97 +84,205 @@ def plan_on(
     matrix: Matrix,
     model: nn.Module,
     frames: Frames,
-    units: list[Unit],
+    units: Sequence[Unit],
     *,
-    keep: int | float,
+    budget: Budget,
     similarity: str,
     signature: str,
     blocks: int | str,
+    score: str,
     direction: Direction,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    boundaries: Sequence[int] | None = None,
     progress: Progress = silent,
 ) -> Plan:
-    """As :func:`plan_layers`, on the similarity ``matrix`` (n, n) of ``units`` on ``frames`` that is there already."""
-    count = units_to_keep(keep, len(units))
-    cuts = _segmentations(matrix, signature)
-    cut = _cut(cuts, units, count, blocks)
-    ends = (*cut.boundaries[1:], len(units))
-    ranges = [range(start, end) for start, end in zip(cut.boundaries, ends, strict=True)]
-    fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
-    shares = quotas([len(block) for block in ranges], [len(fixed.intersection(block)) for block in ranges], count)
+    """As :func:`plan_layers`, on the similarity ``matrix`` (n, n) of ``units`` on ``frames`` that is there already.
 
-    with one_thread():
-        chain = linear_chain(model, frames.shape[1:])
-        whole = chain.log_flow(range(len(units)))
-        choices = []
+    ``boundaries``, the first index of each block, are cuts that somebody else made: Fisher's are not asked for then.
+    """
+    _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
+    signatures = SIGNATURES[signature](matrix)
+    cuts = segmentations(signatures, len(matrix))
+    shape = tuple(frames.shape[1:])
+    given = Choosing(model, units, signatures, shape, names, np.random.default_rng(seed))
+    if boundaries is not None:
+        blocks = len(boundaries)
+        cuts[blocks - 1] = Segmentation(tuple(boundaries), scatter_of(signatures, boundaries))
+    layout = Layout(cuts, given.fixed, blocks)
+    chosen: dict[tuple[range, int], tuple[Choice, str]] = {}
+
+    def choices(keep: int) -> list[tuple[Choice, str]]:
+        ranges, shares = layout.shared(keep)
         for block, quota in zip(ranges, shares, strict=True):
-            choices.append(best_candidate(chain, block, quota, fixed, direction))
-            progress(len(choices), len(ranges), "selecting units")
-        kept = tuple(index for choice in choices for index in choice.kept)
-        left = chain.log_flow(kept)
-    if not math.isfinite(left):
-        which = "what would be kept of the network" if math.isfinite(whole) else "the network"
+            if (block, quota) not in chosen:
+                chosen[block, quota] = _chosen(given, block, quota, score, direction)
+                progress(len(chosen), max(len(chosen) + 1, len(ranges)), "selecting units")
+        return [chosen[share] for share in zip(ranges, shares, strict=True)]
+
+    def kept_of(keep: int) -> list[int]:
+        return [index for choice, _ in choices(keep) for index in choice.kept]
+
+    whole = cost(model, shape)
+    if budget.cut is None:
+        count = layout.count(budget)
+    else:
+        what, fraction = budget.cut
+        count = len(most_kept(_savings(what, units, whole), fraction, layout.least, kept_of, what=f"{what}_cut"))
+
+    picked = choices(count)
+    kept = tuple(index for choice, _ in picked for index in choice.kept)
+    with one_thread():
+        flow_whole = given.chain.log_flow(range(len(units)))
+        flow_left = given.chain.log_flow(kept)
+    if not math.isfinite(flow_left) and score == "synflow":
+        which = "what would be kept of the network" if math.isfinite(flow_whole) else "the network"
         raise PlanError(
-            f"no synaptic flow passes {which} (log-flow {left}): a layer's weights are all zero; "
+            f"no synaptic flow passes {which} (log-flow {flow_left}): a layer's weights are all zero; "
             "train the model, or keep more units"
         )
+    asked = {name: value for name, value in vars(budget).items() if value is not None}
     return Plan(
         units=tuple(units),
-        boundaries=cut.boundaries,
+        boundaries=tuple(block.start for block in layout.shared(count)[0]),
         kept=kept,
-        scores=tuple(choice.log_flow for choice in choices),
-        log_flow=left,
-        log_flow_whole=whole,
+        scores=tuple(_finite(choice.log_flow) for choice, _ in picked),
+        scored_by=tuple(by for _, by in picked),
+        candidate_log_flows=tuple(_thinned(choice.flows) for choice, _ in picked),
+        log_flow=_finite(flow_left),
+        log_flow_whole=_finite(flow_whole),
         losses=tuple(each.loss for each in cuts),
+        params=whole.params,
+        macs=whole.macs,
+        frame_shape=shape,
         settings={
-            "keep": keep,
+            **asked,
             "frames": len(frames),
             "similarity": similarity,
             "signature": signature,
             "blocks": blocks,
-            "score": "synflow",
+            "score": score,
             "direction": direction,
+            **({} if names is None else {"units": list(names)}),
+            **({"seed": seed} if score == "random" else {}),
         },
     )
 
 
-def units_to_keep(keep: int | float, units: int) -> int:
-    """``keep`` as a number of units: 7 is 7, 0.25 of 27 is 7.
+class Layout:
+    """How many blocks there are, and what each keeps, for any number of units to keep."""
 
-    Raises PlanError outside 1..units, or a fraction outside 0..1.
-    """
-    if isinstance(keep, float) and not 0.0 < keep <= 1.0:
-        raise PlanError(f"keep = {keep}: expected a fraction over 0 and up to 1, or a whole number of units")
-    count = round(keep * units) if isinstance(keep, float) else keep
-    if not 1 <= count <= units:
-        raise PlanError(f"keep = {keep} asks for {count} units of {units}: expected 1 to {units}")
-    return count
+    def __init__(self, cuts: Sequence[Segmentation], fixed: frozenset[int], blocks: int | str) -> None:
+        self.cuts, self.fixed, self.blocks, self.units = cuts, fixed, blocks, len(cuts)
+        whole_number = isinstance(blocks, int) and not isinstance(blocks, bool)
+        if blocks != "auto" and not (whole_number and 1 <= int(blocks) <= self.units):
+            raise PlanError(f'blocks = {blocks}: expected "auto" or a number from 1 to the {self.units} units')
 
+    @property
+    def least(self) -> int:
+        """The fewest units that can be kept."""
+        return self._least_of(1 if self.blocks == "auto" else int(self.blocks))
 
-def _segmentations(matrix: Matrix, signature: str) -> list[Segmentation]:
-    if signature not in SIGNATURES:
-        raise PlanError(f'signature "{signature}" is not one of {", ".join(SIGNATURES)}')
-    return segmentations(SIGNATURES[signature](matrix), len(matrix))
-
-
-def _cut(cuts: list[Segmentation], units: list[Unit], keep: int, blocks: int | str) -> Segmentation:
-    fixed = [index for index, unit in enumerate(units) if unit.kind == "fixed"]
-
-    def least_keep(cut: Segmentation) -> int:
-        ends = (*cut.boundaries[1:], len(units))
-        inside = (sum(start <= i < end for i in fixed) for start, end in zip(cut.boundaries, ends, strict=True))
-        return sum(max(count, 1) for count in inside)
-
-    if blocks != "auto":
-        if not isinstance(blocks, int) or not 1 <= blocks <= len(units):
-            raise PlanError(f'blocks = {blocks}: expected "auto" or a number from 1 to the {len(units)} units')
-        cut = cuts[blocks - 1]
-        if keep < least_keep(cut):
+    def count(self, budget: Budget) -> int:
+        """The number of units that a budget of units keeps; PlanError where they are too few."""
+        assert budget.keep is not None  # it is no budget of MACs or parameters
+        keep = units_to_keep(budget.keep, self.units)
+        if keep >= self.least:
+            return keep
+        if self.blocks != "auto":
             raise PlanError(
-                f"{blocks} blocks keep at least {least_keep(cut)} units, and keep asks for {keep} of {len(units)}"
+                f"{self.blocks} blocks keep at least {self.least} units, and keep asks for {keep} of {self.units}"
             )
-        return cut
-    # Too few units for the blocks that the curve asks for: an automatic number shrinks.
-    for k in range(choose_blocks([cut.loss for cut in cuts]), 0, -1):
-        if least_keep(cuts[k - 1]) <= keep:
-            return cuts[k - 1]
-    raise PlanError(f"keep asks for {keep} of {len(units)} units, but {len(fixed)} are fixed and always kept")
+        raise PlanError(
+            f"keep = {budget.keep} asks for {keep} of {self.units} units, but {len(self.fixed)} are fixed and always kept; "
+            f"expected {self.least} to {self.units}"
+        )
+
+    def shared(self, keep: int) -> tuple[list[range], list[int]]:
+        """The blocks, and the number of units that each keeps, ``keep`` in all."""
+        ranges = self._ranges(self._number(keep))
+        return ranges, quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
+
+    def _number(self, keep: int) -> int:
+        if self.blocks != "auto":
+            return int(self.blocks)
+        # Too few units for the blocks that the curve asks for: an automatic number shrinks.
+        wanted = choose_blocks([cut.loss for cut in self.cuts])
+        return next(k for k in range(wanted, 0, -1) if self._least_of(k) <= keep)
+
+    def _ranges(self, number: int) -> list[range]:
+        starts = self.cuts[number - 1].boundaries
+        return [range(start, end) for start, end in zip(starts, (*starts[1:], self.units), strict=True)]
+
+    def _least_of(self, number: int) -> int:
+        return sum(max(1, self._fixed_in(block)) for block in self._ranges(number))
+
+    def _fixed_in(self, block: range) -> int:
+        return len(self.fixed.intersection(block))
+
+
+def _chosen(given: Choosing, block: range, quota: int, score: str, direction: Direction) -> tuple[Choice, str]:
+    """The choice in a block, and by what: one in which SynFlow has no form for a unit goes by the medoid."""
+    by = score
+    if score == "synflow" and any(index in given.chain.formless for index in block):
+        by = "medoid"
+    return SCORES[by](given, block, quota, direction), by
+
+
+def _savings(what: str, units: Sequence[Unit], whole: Cost) -> Savings:
+    each = tuple(
+        float(unit.macs - unit.shortcut_macs if what == "macs" else unit.params - unit.shortcut_params)
+        for unit in units
+    )
+    droppable = tuple(index for index, unit in enumerate(units) if unit.kind != "fixed")
+    return Savings(whole.macs if what == "macs" else whole.params, each, droppable)
+
+
+def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int | str) -> None:
+    """Say before any work what can be known: raise PlanError for a budget that no plan of ``units`` can meet."""
+    fixed = sum(unit.kind == "fixed" for unit in units)
+    least = max(1, fixed, blocks if isinstance(blocks, int) else 1)
+    if budget.keep is not None:
+        keep = units_to_keep(budget.keep, len(units))
+        if keep < least:
+            why = (
+                f"{fixed} are fixed and always kept"
+                if fixed == least
+                else f"each of {blocks} blocks keeps one at least"
+            )
+            raise PlanError(
+                f"keep = {budget.keep} keeps {keep} of {len(units)} units, but {why}; expected {least} to {len(units)}"
+            )
+    if budget.cut is not None:
+        what, fraction = budget.cut
+        most = _savings(what, units, whole).most(least)
+        if most < fraction:
+            raise PlanError(
+                f"{what}_cut = {fraction:g}: dropping whole units removes at most {most:.2%} of this model's "
+                f"{'MACs' if what == 'macs' else 'parameters'}; ask for less, or prune channels as well"
+            )
+
+
+def _check_settings(*, similarity: str, signature: str, score: str, direction: str) -> None:
+    tables: dict[str, tuple[str, Sequence[str]]] = {
+        "similarity": (similarity, tuple(SIMILARITIES)),
+        "signature": (signature, tuple(SIGNATURES)),
+        "score": (score, tuple(SCORES)),
+        "direction": (direction, ("max", "min")),
+    }
+    for name, (value, known) in tables.items():
+        if value not in known:
+            raise PlanError(f'{name} "{value}" is not one of {", ".join(known)}')
+    if direction == "min" and score not in DIRECTED:
+        raise PlanError(f'direction "min" is for score {" and ".join(DIRECTED)}; score "{score}" has no direction')
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _thinned(flows: Sequence[float]) -> tuple[float, ...]:
+    finite = [flow for flow in flows if math.isfinite(flow)]
+    if len(finite) <= MOST_FLOWS:
+        return tuple(finite)
+    return tuple(finite[round(at)] for at in np.linspace(0, len(finite) - 1, MOST_FLOWS))

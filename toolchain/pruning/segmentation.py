@@ -6,6 +6,7 @@ total scatter of the first n items in k blocks obeys L(n, k) = min over j of L(j
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,18 @@ def diameters(signatures: Matrix) -> Matrix:
     # Equal signatures differ from their mean by rounding; that is no scatter.
     out[out < ROUNDING**2 * (signatures**2).sum()] = 0.0
     return out
+
+
+def scatter_of(signatures: Matrix, boundaries: Sequence[int]) -> float:
+    """The total within-block scatter of ``signatures`` (n, d) cut at ``boundaries``, the first index of each block.
+
+    Raises PlanError for boundaries that are none: they start with 0 and rise, within the units.
+    """
+    ends = [*boundaries[1:], len(signatures)]
+    if not boundaries or boundaries[0] != 0 or any(start >= end for start, end in zip(boundaries, ends, strict=True)):
+        raise PlanError(f"boundaries = {list(boundaries)}: expected rising indices from 0, under {len(signatures)}")
+    diameter = diameters(signatures)
+    return float(sum(diameter[start, end - 1] for start, end in zip(boundaries, ends, strict=True)))
 
 
 def choose_blocks(losses: list[float]) -> int:

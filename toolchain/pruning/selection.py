@@ -57,10 +57,14 @@ def quotas(sizes: Sequence[int], fixed: Sequence[int], keep: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The units that a block keeps (indices in the network), and the log-flow of that candidate."""
+    """The units that a block keeps (indices in the network), and the log-flow of that candidate, all other blocks whole.
+
+    ``flows`` are those of all candidates that were carried to the end, sorted.
+    """
 
     kept: tuple[int, ...]
     log_flow: float
+    flows: tuple[float, ...] = ()
 
 
 def best_candidate(
@@ -92,7 +96,7 @@ def best_candidate(
                 kept, flow = [kept[i] for i in best], _picked(flow, best)
         scores = flow.against(chain.readout[block.stop])
         (winner,) = _ranked(kept, sign * scores, 1)
-    return Choice(kept[winner], float(scores[winner]))
+    return Choice(kept[winner], float(scores[winner]), tuple(sorted(scores.tolist())))
 
 
 def _beam_width(block: range, quota: int, fixed: frozenset[int]) -> int | None:

@@ -10,21 +10,22 @@ States are rescaled after every unit and the logarithm is carried: R grows by or
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toolchain.dataflow import dataflow
 from toolchain.errors import PlanError
-from toolchain.models.residual import ResidualUnit
-from toolchain.models.scaling import UnitRms
-from toolchain.pruning.units import find_units
+from toolchain.pruning.linear_network import LinearNetwork
+from toolchain.pruning.spans import Span
+from toolchain.pruning.units import spans_of
 
 
 @dataclass(frozen=True)
@@ -49,60 +50,105 @@ class Flow:
 
 @dataclass(frozen=True)
 class LinearChain:
-    """A model made linear and taken apart: its n units, what each leaves when dropped, and the flow at every cut.
+    """A model made linear and taken apart: its n units, and the flow at every cut.
 
     ``arriving[i]`` is the state before unit i with all units before it whole, for i in 0..n; ``readout[i]`` is the
     gradient of R in the state before unit i with unit i and all after it whole, readout[n] that of the head alone.
+    ``formless`` says of each piece that has no linear form why, by the unit's index or "stem", "head", "after unit i". A
+    stand-in takes its place: the identity where it keeps the shape, else the mean everywhere.
     """
 
-    units: tuple[ResidualUnit, ...]
-    shortcuts: tuple[nn.Module, ...]
+    network: LinearNetwork
+    spans: tuple[Span, ...]
     arriving: tuple[Flow, ...]
     readout: tuple[Flow, ...]
+    formless: dict[int | str, str]
 
     def step(self, index: int, flow: Flow, *, kept: bool) -> Flow:
-        """``flow`` after unit ``index``, whole or reduced."""
-        module = (self.units if kept else self.shortcuts)[index]
-        if isinstance(module, nn.Identity):
-            return flow
-        return Flow(module(flow.state), flow.log).rescaled()
+        """``flow`` after unit ``index``, whole or reduced, and what follows it up to the next."""
+        span = self.spans[index]
+        sums = None if kept else {skip.position: skip.shortcut for skip in span.skips}
+        whole = kept or span.kind != "removable"
+        return Flow(
+            torch.vmap(lambda state: self.through(index, state, whole=whole, sums=sums))(flow.state), flow.log
+        ).rescaled()
+
+    def through(self, index: int, state: Tensor, *, whole: bool = True, sums: dict[int, int] | None = None) -> Tensor:
+        """One state after unit ``index`` and what follows it; ``sums`` are those of which one operand counts."""
+        span, run = self.spans[index], self.network.run
+        if whole and index in self.formless:
+            state = self._stand_in(state, span.before, span.after)
+        elif whole:
+            state = run(state, span.before, span.after, range(span.start, span.end), sums=sums)
+        if index + 1 < len(self.spans):
+            following = self.spans[index + 1]
+            if f"after unit {index}" in self.formless:
+                return self._stand_in(state, span.after, following.before)
+            state = run(state, span.after, following.before, range(span.end, following.start))
+        return state
 
     def log_flow(self, keep: Iterable[int]) -> float:
         """Log R of the network in which only the units ``keep`` (indices) are whole."""
         kept, flow = frozenset(keep), self.arriving[0]
         with torch.no_grad():
-            for index in range(len(self.units)):
+            for index in range(len(self.spans)):
                 flow = self.step(index, flow, kept=index in kept)
             return float(flow.against(self.readout[-1]))
+
+    def _stand_in(self, state: Tensor, before: int, after: int) -> Tensor:
+        shapes = self.network.flow.shapes
+        return state if shapes[before] == shapes[after] else state.mean().expand(shapes[after])
 
 
 def log_flow(model: nn.Module, keep: Iterable[int], frame_shape: Sequence[int]) -> float:
     """Log R (natural) of ``model`` with only the units ``keep`` (indices in execution order) left, on (2, length) frames.
 
-    -inf where nothing flows. Raises PlanError for an index that is no unit, or a layer that has no linear form.
+    -inf where nothing flows. Raises PlanError for an index that is no unit, or is fixed and left out, and for a layer that
+    has no linear form.
     """
     chain = linear_chain(model, frame_shape)
     kept = frozenset(keep)
-    wrong = sorted(index for index in kept if not 0 <= index < len(chain.units))
+    wrong = sorted(index for index in kept if not 0 <= index < len(chain.spans))
     if wrong:
-        raise PlanError(f"units {wrong} do not exist: the model has units 0 to {len(chain.units) - 1}")
+        raise PlanError(f"units {wrong} do not exist: the model has units 0 to {len(chain.spans) - 1}")
+    needed = [index for index, span in enumerate(chain.spans) if span.kind == "fixed" and index not in kept]
+    if needed:
+        raise PlanError(
+            f"units {needed} are fixed: {chain.spans[needed[0]].name}, {chain.spans[needed[0]].reason}; keep them"
+        )
+    if chain.formless:
+        raise PlanError(f"SynFlow has no linear form for {'; '.join(chain.formless.values())}")
     return chain.log_flow(kept)
 
 
 def synflow_scores(model: nn.Module, frame_shape: Sequence[int]) -> NDArray[np.float64]:
-    """Log of the flow that each unit's branch carries, R(all) - R(without the unit): float64 (n,), natural logarithms.
+    """Log of the flow through each unit's weights, R(all) - R(its branch silenced): float64 (n,), natural logarithms.
 
-    For a layer of a serial branch this is Tanaka's score, the sum of |theta dR/dtheta| over the layer.
+    For a layer of a serial branch this is Tanaka's score, the sum of |theta dR/dtheta| over the layer; in a plain chain
+    that is all of R, the same for every layer. NaN for a unit that has no linear form (a recurrent layer, a gate).
     """
     chain = linear_chain(model, frame_shape)
-    scores = np.empty(len(chain.units))
     with torch.no_grad():
-        for index, unit in enumerate(chain.units):
-            # R is linear in the branch, so the difference is the branch's own flow; subtracting would lose digits.
-            before = chain.arriving[index]
-            carried = Flow(unit.branch(before.state), before.log).rescaled()
-            scores[index] = float(carried.against(chain.readout[index + 1]))
-    return scores
+        return np.array([_score(chain, index) for index in range(len(chain.spans))])
+
+
+def _score(chain: LinearChain, index: int) -> float:
+    span, before, after = chain.spans[index], chain.arriving[index], chain.readout[index + 1]
+    if index in chain.formless:
+        return math.nan
+
+    def carried(sums: dict[int, int]) -> float:
+        state = chain.through(index, before.state[0], sums=sums)[None]
+        return float(Flow(state, before.log).rescaled().against(after))
+
+    if len(span.skips) == 1:
+        # R is linear in the branch, so the difference is the branch's own flow; subtracting would lose digits.
+        return carried({skip.position: skip.branch for skip in span.skips})
+    total = carried({})
+    if not span.skips or total == -math.inf:
+        return total
+    silenced = carried({skip.position: skip.shortcut for skip in span.skips})
+    return total + math.log(max(0.0, -math.expm1(silenced - total)) or math.exp(-745.0))
 
 
 @contextmanager
@@ -116,88 +162,65 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def linear_chain(model: nn.Module, frame_shape: Sequence[int]) -> LinearChain:
-    """Make a linear copy of ``model``, leave ``model`` as it was, and follow the flow through the copy both ways.
+def linear_chain(model: nn.Module, frame_shape: Sequence[int], names: Sequence[str] | None = None) -> LinearChain:
+    """Follow the flow through ``model`` both ways; the model is left as it was.
 
-    Raises PlanError for a layer that has no linear form.
+    Raises PlanError where the model has no units.
     """
-    names = [unit.name for unit in find_units(model, np.zeros((1, *frame_shape), dtype=np.float32))]
-    linear = linearised(model)
-    units = [cast(ResidualUnit, linear.get_submodule(name)) for name in names]
-    shortcuts = [unit.without_branch() for unit in units]
-    arriving, last = _forward(linear, units, frame_shape)
-    readout = _backward(units, arriving, last)
-    return LinearChain(tuple(units), tuple(shortcuts), tuple(arriving), tuple(readout))
+    with one_thread():
+        flow = dataflow(model, torch.ones(1, *frame_shape))
+        network = LinearNetwork(model, flow)
+        spans = spans_of(model, flow, names)
+        formless = _formless(network, spans)
+        chain = LinearChain(network, tuple(spans), (), (), formless)
+        zero = torch.zeros(1, dtype=torch.float64)
+        arriving = [Flow(_stem(chain)[None], zero).rescaled()]
+        with torch.no_grad():
+            for index in range(len(spans)):
+                arriving.append(chain.step(index, arriving[-1], kept=True))
+        one = Flow(torch.ones(1, dtype=torch.float64), zero)
+        readout = [_gradient(partial(_summed_logits, chain), arriving[-1].state[0], one)]
+        for index in range(len(spans) - 1, -1, -1):
+            readout.append(_gradient(partial(chain.through, index), arriving[index].state[0], readout[-1]))
+        return LinearChain(network, tuple(spans), tuple(arriving), tuple(readout[::-1]), formless)
 
 
-def _forward(linear: nn.Module, units: list[ResidualUnit], frame_shape: Sequence[int]) -> tuple[list[Flow], Flow]:
-    """The state before each unit and after the last one, and the gradient of the summed logits in that last state."""
-    arriving: list[Flow] = []
-    zero = torch.zeros(1, dtype=torch.float64)
+def _stem(chain: LinearChain) -> Tensor:
+    """The state before the first unit when the model is fed ones; ones themselves where its stem has no linear form."""
+    network, first = chain.network, chain.spans[0]
+    source = network.flow.source
+    if "stem" in chain.formless:
+        return torch.ones(network.flow.shapes[first.before], dtype=torch.float64)
+    state = torch.ones(network.flow.shapes[source], dtype=torch.float64)
+    with torch.no_grad():
+        return network.run(state, source, first.before, range(first.start))
 
-    def enter(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        arriving.append(Flow(inputs[0].detach(), zero).rescaled())
-        return (arriving[0].state,)
 
-    def leave(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        arriving.append(Flow(output.detach(), arriving[-1].log).rescaled())
-        return arriving[-1].state.requires_grad_()
+def _summed_logits(chain: LinearChain, state: Tensor) -> Tensor:
+    """R, given the state after the last unit; its plain sum where the head has no linear form."""
+    network, last = chain.network, chain.spans[-1]
+    if "head" not in chain.formless:
+        state = network.run(state, last.after, network.flow.result, range(last.end, len(network.flow.operations)))
+    return state.sum()[None]
 
-    hooks = [units[0].register_forward_pre_hook(enter), *(unit.register_forward_hook(leave) for unit in units)]
+
+def _gradient(function: Callable[[Tensor], Tensor], at: Tensor, outer: Flow) -> Flow:
+    """The gradient of <outer, function> where the state is ``at``."""
+    state = at.clone().requires_grad_()
     with torch.enable_grad():
-        total = linear(torch.ones(1, *frame_shape, dtype=torch.float64)).sum()
-        (gradient,) = torch.autograd.grad(total, arriving[-1].state)
-    for hook in hooks:
-        hook.remove()
-    arriving = [Flow(flow.state.detach(), flow.log) for flow in arriving]
-    return arriving, Flow(gradient, zero).rescaled()
+        output = function(state)
+        (gradient,) = torch.autograd.grad(output, state, grad_outputs=outer.state.reshape(output.shape))
+    return Flow(gradient[None], outer.log).rescaled()
 
 
-def _backward(units: list[ResidualUnit], arriving: list[Flow], last: Flow) -> list[Flow]:
-    readout = [last]
-    for unit, before in zip(reversed(units), reversed(arriving[:-1]), strict=True):
-        state = before.state.clone().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(unit(state), state, grad_outputs=readout[-1].state)
-        readout.append(Flow(gradient, readout[-1].log).rescaled())
-    return readout[::-1]
-
-
-class _Scale(nn.Module):
-    """BatchNorm in evaluation form, linearised: |gamma| / sqrt(running variance + eps) a channel."""
-
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
-        super().__init__()
-        if norm.running_var is None:
-            raise PlanError("a BatchNorm without running statistics has no evaluation form; train it with them")
-        scale = (norm.running_var + norm.eps).rsqrt()
-        self.scale = scale * norm.weight.detach().abs() if norm.affine else scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale.view(1, -1, *[1] * (x.dim() - 2))
-
-
-def linearised(model: nn.Module) -> nn.Module:
-    """A float64 copy of ``model`` that is linear and positive: |weights|, no biases, no non-linearities.
-
-    Raises PlanError that names the layers which have no such form.
-    """
-    linear = copy.deepcopy(model).double().eval().requires_grad_(False)
-    unknown: list[str] = []
-    for name, module in list(linear.named_modules()):
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            module.weight.abs_()
-            if module.bias is not None:
-                module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            linear.set_submodule(name, _Scale(module))
-        elif isinstance(module, nn.ReLU | UnitRms):
-            linear.set_submodule(name, nn.Identity())
-        elif not any(True for _ in module.children()) and not isinstance(module, _LINEAR_ALREADY):
-            unknown.append(f"{name} ({type(module).__name__})")
-    if unknown:
-        raise PlanError(f"SynFlow has no linear form for {', '.join(unknown)}")
-    return linear
-
-
-_LINEAR_ALREADY = (nn.Identity, nn.Flatten, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool1d, nn.AvgPool2d)
+def _formless(network: LinearNetwork, spans: Sequence[Span]) -> dict[int | str, str]:
+    flow = network.flow
+    pieces: dict[int | str, tuple[int, int, range]] = {"stem": (flow.source, spans[0].before, range(spans[0].start))}
+    for index, span in enumerate(spans):
+        pieces[index] = (span.before, span.after, range(span.start, span.end))
+        if index + 1 < len(spans):
+            following = spans[index + 1]
+            pieces[f"after unit {index}"] = (span.after, following.before, range(span.end, following.start))
+    pieces["head"] = (spans[-1].after, flow.result, range(spans[-1].end, len(flow.operations)))
+    reasons = {name: network.missing(*piece) for name, piece in pieces.items()}
+    return {name: reason for name, reason in reasons.items() if reason}

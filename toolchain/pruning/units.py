@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from toolchain.cost import cost
+from toolchain.cost import cost, products
+from toolchain.dataflow import Dataflow, dataflow
 from toolchain.errors import PlanError
-from toolchain.models.modes import evaluating
-from toolchain.models.residual import ResidualUnit, ShortcutUnit
+from toolchain.models.structure import Edit, edited
+from toolchain.pruning.spans import Kind, Span, find_spans
 
-Kind = Literal["removable", "reducible", "fixed"]
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit: its module path, what may become of it and why, and what it weighs (parameters, MACs of one frame).
+    """One unit: its module path, what may become of it and why, and what it weighs.
 
-    ``removable``: dropping it leaves the identity. ``reducible``: it changes the shape, dropping it leaves its shortcut.
-    ``fixed``: it is always kept.
+    ``removable``: dropping it leaves the identity. ``reducible``: dropping it leaves its shortcut. ``fixed``: it is always
+    kept. ``params`` are numbers, ``macs`` those of one frame; ``shape`` is that of its output for one frame, and
+    ``activation_bytes`` what its layers put out in float32. ``shortcut_params`` and ``shortcut_macs`` stay when it is
+    dropped, which ``edits`` do.
     """
 
     name: str
@@ -31,62 +35,135 @@ class Unit:
     reason: str
     params: int
     macs: int
+    shape: tuple[int, ...] = ()
+    activation_bytes: int = 0
+    shortcut_params: int = 0
+    shortcut_macs: int = 0
+    edits: tuple[Edit, ...] = ()
 
 
-def find_units(model: nn.Module, frames: NDArray[np.float32]) -> list[Unit]:
+def find_units(model: nn.Module, frames: NDArray[np.float32], names: Sequence[str] | None = None) -> list[Unit]:
     """The units of ``model`` in the order in which it runs them, found on one of ``frames`` (batch, 2, length).
 
-    Raises PlanError where the model has no unit that can be dropped, runs one twice, puts something between them, or was
-    pruned already.
+    ``names`` are globs of module paths (``"layers.*"``): these modules are the units then, and no others. A model's author
+    can name them too, in an attribute ``unit_names``.
+
+    Raises PlanError where nothing can be dropped, ModelError where the model cannot be followed.
     """
-    reduced = [name for name, module in model.named_modules() if isinstance(module, ShortcutUnit)]
-    if reduced:
-        raise PlanError(f"the model was pruned already: {', '.join(reduced)} reduced; plan from the original model")
-    named = {module: name for name, module in model.named_modules() if isinstance(module, ResidualUnit)}
-    runs: list[tuple[ResidualUnit, Tensor, Tensor]] = []
-    hooks = [
-        unit.register_forward_hook(lambda module, inputs, output: runs.append((module, inputs[0], output)))
-        for unit in named
-    ]
-    try:
-        with evaluating(model):
-            model(torch.from_numpy(frames[:1]))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    _check_chain(named, runs)
+    found = units_and_spans(model, frames, names)
+    return [unit for unit, _ in found[1]]
 
-    costs = cost(model, frames.shape[1:])
-    units = []
-    for module, before, after in runs:
-        kind, reason = _kind(module, before, after)
-        share = costs.within(named[module])
-        units.append(Unit(named[module], kind, reason, share.params, share.macs))
-    if all(unit.kind == "fixed" for unit in units):
-        raise PlanError(
-            f"{type(model).__name__} has no unit that can be dropped: expected residual units, found {len(units)}; "
-            "layer pruning has nothing to do here, prune its channels instead"
+
+def units_and_spans(
+    model: nn.Module, frames: NDArray[np.float32], names: Sequence[str] | None = None
+) -> tuple[Dataflow, list[tuple[Unit, Span]]]:
+    """As :func:`find_units`, each unit with the operations that it is, in the data flow of two frames."""
+    # Two: with one frame some operations are left out that many need.
+    flow = dataflow(model, torch.from_numpy(np.resize(frames[:2], (2, *frames.shape[1:]))))
+    spans = spans_of(model, flow, names)
+    units = with_failures_fixed(model, frames.shape[1:], [_unit(model, flow, span) for span in spans])
+    return flow, list(zip(units, spans, strict=True))
+
+
+def spans_of(model: nn.Module, flow: Dataflow, names: Sequence[str] | None = None) -> list[Span]:
+    """Where the units of ``model`` lie in ``flow``; ``names`` as in :func:`find_units`.
+
+    Raises PlanError where nothing can be dropped.
+    """
+    names = names if names is not None else getattr(model, "unit_names", None)
+    spans = find_spans(model, flow, names)
+    if all(span.kind == "fixed" for span in spans):
+        raise PlanError(f"{type(model).__name__} has no unit that can be dropped: {_why(spans, names)}")
+    return spans
+
+
+def _unit(model: nn.Module, flow: Dataflow, span: Span) -> Unit:
+    frames = flow.shapes[flow.source][0]
+    counted = {at: products(flow.operations[at], flow.shapes) or 0 for at in range(span.start, span.end)}
+    written = sum(prod(flow.shapes[flow.operations[at].writes[0]]) for at, macs in counted.items() if macs)
+    params = _parameters(model, span.modules)
+    gone = [
+        path
+        for edit in span.edits
+        for path in (
+            [edit.module] if not isinstance(edit.becomes, tuple) else _others(model, edit.module, edit.becomes)
         )
-    return units
+    ]
+    return Unit(
+        name=span.name,
+        kind=span.kind,
+        reason=span.reason,
+        params=params,
+        macs=sum(counted.values()) // frames,
+        shape=flow.shapes[span.after][1:],
+        activation_bytes=FLOAT_BYTES * written // frames,
+        shortcut_params=params - _parameters(model, gone) if span.kind == "reducible" else 0,
+        shortcut_macs=sum(counted[at] for at in span.left) // frames,
+        edits=span.edits,
+    )
 
 
-def _kind(module: ResidualUnit, before: Tensor, after: Tensor) -> tuple[Kind, str]:
-    if not isinstance(module.shortcut, nn.Identity):
-        return "reducible", f"{_shape(before)} to {_shape(after)}: its shortcut stays"
-    return "removable", f"{_shape(before)} in and out"
+def _parameters(model: nn.Module, paths: Sequence[str]) -> int:
+    """The numbers in the parameters of the modules at ``paths``, shared ones once."""
+    found = {id(parameter): parameter for path in paths for parameter in model.get_submodule(path).parameters()}
+    return sum(parameter.numel() for parameter in found.values())
 
 
-def _shape(tensor: Tensor) -> str:
-    return "x".join(str(size) for size in tensor.shape[1:])
+def _others(model: nn.Module, path: str, stay: Sequence[str]) -> list[str]:
+    return [f"{path}.{name}" for name, _ in model.get_submodule(path).named_children() if name not in stay]
 
 
-def _check_chain(named: dict[ResidualUnit, str], runs: list[tuple[ResidualUnit, Tensor, Tensor]]) -> None:
-    order = [named[module] for module, _, _ in runs]
-    repeated = {name for name in order if order.count(name) > 1}
-    if repeated:
-        raise PlanError(f"the model runs {', '.join(sorted(repeated))} more than once; each unit must run once")
-    for (_, _, after), (_, before, _), name in zip(runs, runs[1:], order[1:], strict=False):
-        if before is not after:
-            raise PlanError(
-                f"the input of {name} is not the output of the unit before it; expected a plain chain of residual units"
-            )
+def with_failures_fixed(model: nn.Module, frame_shape: Sequence[int], units: list[Unit]) -> list[Unit]:
+    """``units``, those of them fixed whose edits do not do what the data flow promises.
+
+    All are dropped at once and the products that are left are counted; only where that fails, one by one.
+    """
+    whole = cost(model, frame_shape).macs
+    if not _failure(model, frame_shape, units, whole):
+        return units
+    tried = [_tried(model, frame_shape, unit, whole) for unit in units]
+    lists = {_list_of(edit) for unit in tried for edit in unit.edits if edit.becomes == "gone"}
+    return [_leaving(unit) if any(_list_of(edit) in lists for edit in unit.edits) else unit for unit in tried]
+
+
+def _leaving(unit: Unit) -> Unit:
+    """``unit``, its modules leaving their lists when it is dropped."""
+    return replace(unit, edits=tuple(replace(edit, becomes="gone") for edit in unit.edits))
+
+
+def _list_of(edit: Edit) -> str:
+    return edit.module.rpartition(".")[0]
+
+
+def _tried(model: nn.Module, frame_shape: Sequence[int], unit: Unit, whole: int) -> Unit:
+    failure = _failure(model, frame_shape, [unit], whole)
+    if not failure:
+        return unit
+    # Some lists of layers ask their elements for more than to be called; these are left by them altogether.
+    if all(edit.becomes == "identity" for edit in unit.edits):
+        leaving = _leaving(unit)
+        if not _failure(model, frame_shape, [leaving], whole):
+            return leaving
+    return replace(unit, kind="fixed", reason=f"dropping it was tried: {failure}", edits=())
+
+
+def _failure(model: nn.Module, frame_shape: Sequence[int], units: Sequence[Unit], whole: int) -> str:
+    dropped = [unit for unit in units if unit.kind != "fixed"]
+    expected = whole - sum(unit.macs - unit.shortcut_macs for unit in dropped)
+    try:
+        left = cost(edited(model, [edit for unit in dropped for edit in unit.edits]), frame_shape).macs
+    except Exception as error:  # whatever a user's forward raises on what it did not expect
+        return f"the model fails then ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+    return "" if left == expected else f"{left:,} MACs are left, expected {expected:,}"
+
+
+def _why(spans: Sequence[Span], names: Sequence[str] | None) -> str:
+    """Why nothing can be dropped, with the way out."""
+    if names is not None and not spans:
+        return f"no module that runs has a name like {', '.join(names)}"
+    if not spans:
+        return "nothing in it has weights; expected a trained network"
+    # Those that a user would expect to go come first.
+    telling = sorted(spans, key=lambda span: "no shortcut" in span.reason)
+    reasons = "; ".join(f"{span.name} ({span.reason})" for span in telling[:3])
+    return f"all of its {len(spans)} layers are fixed: {reasons}{'; …' if len(spans) > 3 else ''}. Prune its channels instead"

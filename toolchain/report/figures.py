@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from toolchain.evaluation import Evaluation
 from toolchain.pruning import Plan
+from toolchain.report.drawing import COLOURS, DOTS_PER_INCH, save
+from toolchain.report.plan_figure import plan_figure
 
-# Two colours that stay apart for colour-blind readers and in grey (Okabe and Ito).
-COLOURS = {"original": "#0072B2", "pruned": "#D55E00"}
-DOTS_PER_INCH = 120
 # RML2018.01A's: each then has a tick.
 MOST_TICKS = 26
 TITLE_LETTERS = 44
@@ -31,18 +28,17 @@ def write_figures(
     similarity: NDArray[np.float64],
     confusion: Mapping[str, Sequence[Sequence[int]]],
 ) -> None:
-    """Draw accuracy by SNR, the plan, the loss of its blocks, and the confusion of both models into ``folder``.
+    """Draw accuracy by SNR, the plan, and the confusion of both models into ``folder``.
 
     ``similarity`` is (units, units); ``confusion`` holds counts by model, rows the true class.
     """
     folder.mkdir()
     classes = results["dataset"]["classes"]
-    _save(
+    save(
         accuracy_by_snr(results["models"], results["settings"]["export"]["sensitivity_level"]), folder / "accuracy.png"
     )
-    _save(plan_on_similarity(plan, similarity), folder / "plan.png")
-    _save(loss_of_blocks(plan), folder / "blocks.png")
-    _save(confusions(confusion, classes), folder / "confusion.png")
+    save(plan_figure(plan, similarity), folder / "plan.png")
+    save(confusions(confusion, classes), folder / "confusion.png")
 
 
 def write_evaluation_figures(folder: Path, evaluation: Evaluation, *, name: str) -> None:
@@ -56,9 +52,9 @@ def write_evaluation_figures(folder: Path, evaluation: Evaluation, *, name: str)
     part = {"all": "all frames", "own test": "the file's own test part"}.get(
         evaluation.part, f"the {evaluation.part} split"
     )
-    _save(accuracy_by_snr({name: values}, evaluation.level, part), folder / "accuracy.png")
+    save(accuracy_by_snr({name: values}, evaluation.level, part), folder / "accuracy.png")
     title = f"{name[:TITLE_LETTERS]}\naccuracy {evaluation.accuracy:.1%} on {part}"
-    _save(confusions({title: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
+    save(confusions({title: evaluation.confusion.tolist()}, evaluation.classes), folder / "confusion.png")
 
 
 def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the test split") -> Figure:
@@ -90,51 +86,6 @@ def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the te
     return figure
 
 
-def plan_on_similarity(plan: Plan, similarity: NDArray[np.float64]) -> Figure:
-    """The similarity matrix with the block cuts; below it, which units stay."""
-    n = len(plan.units)
-    figure = Figure(figsize=(7, 7.4), dpi=DOTS_PER_INCH, layout="constrained")
-    axes, strip = figure.subplots(2, 1, height_ratios=(12, 1), sharex=True)
-    image = axes.imshow(similarity, cmap="viridis", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    figure.colorbar(image, ax=axes, label="similarity of the units' outputs", shrink=0.8)
-    for block in plan.blocks:
-        corner, size = block[0] - 0.5, len(block)
-        axes.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor="white", linewidth=2.5))
-        axes.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=COLOURS["pruned"], linewidth=1.2))
-    names = [f"{index}  {unit.name}" for index, unit in enumerate(plan.units)]
-    axes.set_yticks(range(n), names, fontsize=max(3, min(7, 190 / n)))
-    axes.set_title(f"{len(plan.kept)} of {n} units kept, in {len(plan.boundaries)} blocks")
-    for index in plan.kept:
-        axes.get_yticklabels()[index].set_color(COLOURS["pruned"])
-        axes.get_yticklabels()[index].set_fontweight("bold")
-
-    for index, unit in enumerate(plan.units):
-        kept = index in plan.kept
-        face = COLOURS["pruned"] if kept else ("0.8" if unit.kind == "reducible" else "white")
-        strip.add_patch(Rectangle((index - 0.5, 0), 1, 1, facecolor=face, edgecolor="0.4", linewidth=0.6))
-    for start in plan.boundaries[1:]:
-        strip.axvline(start - 0.5, color="black", linewidth=1.6)
-    strip.set(ylim=(0, 1), yticks=[], xlabel="unit: orange is kept, grey leaves its shortcut, white leaves nothing")
-    return figure
-
-
-def loss_of_blocks(plan: Plan) -> Figure:
-    """Fisher's loss against the number of blocks, in percent of that of one block, and the number that was taken."""
-    figure = Figure(figsize=(7, 3), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
-    whole, taken = plan.losses[0] or 1.0, len(plan.boundaries)
-    blocks = range(1, len(plan.losses) + 1)
-    axes.plot(blocks, [100 * loss / whole for loss in plan.losses], marker="o", markersize=4, color=COLOURS["original"])
-    axes.plot(taken, 100 * plan.losses[taken - 1] / whole, marker="o", markersize=9, color=COLOURS["pruned"])
-    axes.annotate(
-        f"{taken} taken", (taken, 100 * plan.losses[taken - 1] / whole), xytext=(8, 8), textcoords="offset points",
-        color=COLOURS["pruned"],
-    )  # fmt: skip
-    axes.set(xlabel="blocks", ylabel="scatter within the blocks\n(one block: 100)", ylim=(-4, 104))
-    axes.grid(alpha=0.25)
-    return figure
-
-
 def confusions(confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
     """The confusion matrix of each model, side by side under its title: shares of the true class, in percent."""
     # However few the classes, the title and the axis's name have room.
@@ -158,8 +109,3 @@ def _confusion(axes: Axes, counts: NDArray[np.float64], classes: Sequence[str]) 
     for row, column in np.argwhere(percent >= 0.5):
         value = percent[row, column]
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color="w" if value > 55 else "k")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without pyplot: no global state, and no window system is looked for.
-    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": None})  # type: ignore[no-untyped-call]

@@ -44,7 +44,6 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "",
         "![Similarity of the units, the blocks and the kept units](figures/plan.png)",
         "",
-        "![Loss of the segmentation against the number of blocks](figures/blocks.png)",
         "",
         "## Confusion",
         "",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from deploy.affinity import cores_for
 from deploy.host import usable_cores
 from deploy.targets import check_is_here, load_target
+from toolchain.cost import cost
 from toolchain.data import is_set_folder
+from toolchain.data.generator import PRESETS
 from toolchain.errors import ModelError, PlanError, RecipeError
-from toolchain.models import ModelCard, create_model, load_card, load_model
-from toolchain.models.residual import ResidualUnit, ShortcutUnit
-from toolchain.pruning import units_to_keep
+from toolchain.models import ModelCard, build_model, load_card, load_model
+from toolchain.models.source import DEFAULT_LENGTH
+from toolchain.pruning import Budget, check_budget, find_units
 from toolchain.recipe import Recipe, files_in
-from toolchain.stages.train import DEFAULT_ARCHITECTURE
+from toolchain.stages.train import DEFAULT_ARCHITECTURE, hardware_of
 
 
 def check_before_start(recipe: Recipe) -> ModelCard | None:
@@ -32,10 +35,13 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
         if not Path(text).is_file() and not (key == "file" and is_set_folder(Path(text))):
             found = "this is no file" if Path(text).exists() else "there is no such file"
             raise RecipeError(f"{table}.{key} = {text}: {found}; expected a file")
+    for batch in (recipe.train.batch, recipe.finetune.batch):
+        hardware_of(recipe, batch)
     card = load_card(Path(recipe.model.weights)) if recipe.model.weights else None
     if card is not None:
         _check_card(recipe, card)
-    _check_plan(recipe, _model(recipe, card))
+    length = card.length if card else _expected_length(recipe)
+    _check_plan(recipe, _model(recipe, card, length), length)
     return card
 
 
@@ -53,23 +59,23 @@ def _check_card(recipe: Recipe, card: ModelCard) -> None:
         )
 
 
-def _model(recipe: Recipe, card: ModelCard | None) -> nn.Module:
+def _expected_length(recipe: Recipe) -> int:
+    """Samples a frame; of a file that was not opened yet, a guess that units do not depend on."""
+    preset = None if recipe.data.file else PRESETS.get(recipe.data.preset)
+    return recipe.data.length or (preset.length if preset else DEFAULT_LENGTH)
+
+
+def _model(recipe: Recipe, card: ModelCard | None, length: int) -> nn.Module:
+    name = recipe.model.name
     if card is not None and recipe.model.weights is not None:
-        return load_model(Path(recipe.model.weights))[0]
-    return create_model(recipe.model.name or DEFAULT_ARCHITECTURE)
+        return load_model(Path(recipe.model.weights), trusted=name)[0]
+    return build_model(name or DEFAULT_ARCHITECTURE, length=length)
 
 
-def _check_plan(recipe: Recipe, model: nn.Module) -> None:
-    if any(isinstance(module, ShortcutUnit) for module in model.modules()):
-        raise PlanError(f"{recipe.model.weights}: this model was pruned already; plan from the original model")
-    units = sum(isinstance(module, ResidualUnit) for module in model.modules())
+def _check_plan(recipe: Recipe, model: nn.Module, length: int) -> None:
+    table = recipe.plan
+    units = find_units(model, np.zeros((1, 2, length), dtype=np.float32), table.units)
     try:
-        keep = units_to_keep(recipe.plan.keep, units)
+        check_budget(units, cost(model, (2, length)), Budget(**table.budget), table.blocks)
     except PlanError as error:
         raise PlanError(f"plan.{error}") from error
-    blocks = recipe.plan.blocks
-    if isinstance(blocks, int) and keep < blocks:
-        raise PlanError(
-            f"plan.blocks = {blocks}: each block keeps a unit at least, and plan.keep = {recipe.plan.keep} keeps {keep} of "
-            f"{units}; expected at most {keep} blocks"
-        )

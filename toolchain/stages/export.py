@@ -31,7 +31,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     steps = 3 * len(MODELS)
     for before, name in zip(range(0, steps, 3), MODELS, strict=True):
         progress(before, steps, f"{name}: ONNX")
-        model, card = load_model(run.path / f"{name}.safetensors")
+        model, card = load_model(run.path / f"{name}.safetensors", trusted=run.recipe.model.name)
         bundle = out.path / "bundles" / name
         bundle.mkdir(parents=True)
         file = bundle / "fp32.onnx"

@@ -15,8 +15,10 @@ from toolchain.training import FitSettings
 
 def make(run: Run, out: StageOutput, progress: Progress) -> str:
     """Train by ``[finetune]``."""
-    original, card = load_model(run.path / "original.safetensors")
-    pruned_card = replace(card, dropped=(*card.dropped, *run.plan.dropped), plan=run.plan.to_json())
+    original, card = load_model(run.path / "original.safetensors", trusted=run.recipe.model.name)
+    pruned_card = replace(
+        card, dropped=(*card.dropped, *run.plan.dropped), edits=(*card.edits, *run.plan.edits), plan=run.plan.to_json()
+    )
     settings = FitSettings(**run.recipe.finetune.model_dump())
     model = apply_plan(run.plan, original)
     score = trained(run, out, "pruned", model, pruned_card, settings, teacher=original, progress=progress)

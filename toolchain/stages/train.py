@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from deploy.progress import Progress
-from toolchain.models import ModelCard, create_model, load_model, load_weights, save_model
+from toolchain.errors import RecipeError, TrainingError
+from toolchain.models import ModelCard, build_model, load_model, load_weights, save_model
+from toolchain.recipe import Recipe
 from toolchain.run_folder import StageOutput
 from toolchain.stages.run import Run
 from toolchain.training import FitSettings, accuracy_of, fit
+from toolchain.training_hardware import Hardware, resolved
 
 DEFAULT_ARCHITECTURE = "resnet1d56"
 
@@ -25,15 +28,31 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     card = run.card or ModelCard(architecture=architecture, classes=dataset.classes, length=dataset.length)
     if run.recipe.model.weights is not None:
         file = Path(run.recipe.model.weights)
-        model = load_model(file)[0] if run.card else load_weights(file, architecture, len(card.classes), card.length)
+        model = (
+            load_model(file, trusted=run.recipe.model.name)[0]
+            if run.card
+            else load_weights(file, architecture, len(card.classes), card.length)
+        )
         save_model(out.path / "original.safetensors", model, card)
         score = accuracy_of(model, run.split("validation"), progress)
         return f"{card.architecture} from {file.name}, not trained here; validation {score:.3f}"
     generator = torch.Generator().manual_seed(run.seed)
-    model = create_model(architecture, len(card.classes), card.length, generator=generator)
+    model = build_model(architecture, len(card.classes), card.length, generator=generator)
     settings = FitSettings(**run.recipe.train.model_dump())
     score = trained(run, out, "original", model, card, settings, progress=progress)
     return f"{architecture}, {settings.steps} steps of {settings.batch} frames, validation {score:.3f}"
+
+
+def hardware_of(recipe: Recipe, batch: int) -> Hardware:
+    """What ``[run]`` says to train on, when this machine has it and it can share batches of ``batch``.
+
+    Raises RecipeError that names the key otherwise.
+    """
+    asked = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=recipe.run.precision)
+    try:
+        return resolved(asked, batch=batch)
+    except TrainingError as error:
+        raise RecipeError(f"run.{error}") from error
 
 
 def trained(
@@ -48,6 +67,7 @@ def trained(
     progress: Progress,
 ) -> float:
     """Fit ``model`` by ``settings``, going on from a checkpoint if there is one; save it; return its validation accuracy."""
+    hardware = hardware_of(run.recipe, settings.batch)
     fitted, history = fit(
         model,
         run.split("train"),
@@ -56,11 +76,13 @@ def trained(
         seed=run.seed,
         checkpoint=out.work / "checkpoint.pt",
         teacher=teacher,
+        hardware=hardware,
         progress=progress,
     )
     out.earlier_s = history.earlier_s
     record = {
         "settings": asdict(settings),
+        "hardware": asdict(hardware),
         "epochs": list(history.epochs),
         "best_epoch": history.best_epoch,
         # From which `thinwave evaluate` knows the frames that this model never saw.

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from toolchain.errors import ModelError
-from toolchain.models import ModelCard, create_model, load_card, load_model, load_weights, save_model, without_units
+from toolchain.models import ModelCard, create_model, edited, load_card, load_model, load_weights, save_model
+from toolchain.pruning import find_units
 
 CARD = ModelCard(architecture="resnet1d20", classes=("a", "b", "c", "d", "e"), length=64)
 
@@ -23,9 +24,11 @@ def test_a_model_comes_back_with_its_card_and_the_same_logits(model, frames, tmp
 
 
 def test_a_pruned_model_gives_the_same_logits_in_a_fresh_process_without_the_pruner(model, frames, tmp_path):
+    units = {unit.name: unit for unit in find_units(model, frames)}
     dropped = ("stages.0.1", "stages.1.0", "stages.2.2")
-    pruned = without_units(model, dropped)
-    card = ModelCard(architecture="resnet1d20", classes=CARD.classes, length=64, dropped=dropped)
+    edits = tuple(edit for name in dropped for edit in units[name].edits)
+    pruned = edited(model, edits)
+    card = ModelCard(architecture="resnet1d20", classes=CARD.classes, length=64, dropped=dropped, edits=edits)
     save_model(tmp_path / "m.safetensors", pruned, card)
     frames.tofile(tmp_path / "frames")
     program = (
@@ -111,7 +114,7 @@ def test_a_file_that_is_missing_or_no_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "a newer thinwave wrote it"),
+        ({"schema": 3}, "a newer thinwave wrote it"),
         ({"length": "long"}, "model card .* cannot be read"),
         ({"classes": [1, 2]}, "model card .* cannot be read"),
         ({"surprise": 1}, "model card .* cannot be read"),
@@ -119,7 +122,15 @@ def test_a_file_that_is_missing_or_no_model_is_refused(tmp_path):
     ],
 )
 def test_a_card_that_makes_no_sense_is_refused(change, message, tmp_path):
-    values = {"schema": 1, "architecture": "resnet1d20", "classes": ["a"], "length": 8, "dropped": [], **change}
+    values = {
+        "schema": 2,
+        "edits": [],
+        "architecture": "resnet1d20",
+        "classes": ["a"],
+        "length": 8,
+        "dropped": [],
+        **change,
+    }
     save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"thinwave": json.dumps(values)})
     with pytest.raises(ModelError, match=message):
         load_model(tmp_path / "m.safetensors")

@@ -1,11 +1,13 @@
 import json
+import re
 
 import pytest
 import torch
+from torch import nn
 
 from toolchain.cost import cost
 from toolchain.errors import PlanError
-from toolchain.models import create_model, without_units
+from toolchain.models import create_model
 from toolchain.models.residual import ResidualUnit
 from toolchain.pruning import apply_plan, log_flow, plan_from_json, plan_layers, segment, similarity_matrix
 
@@ -48,6 +50,12 @@ def test_an_automatic_number_of_blocks_shrinks_to_what_is_kept(model, frames):
         ({"keep": 0}, "expected 1 to 9"),
         ({"keep": 0.01}, "asks for 0 units of 9"),
         ({"keep": 1.5}, "expected a fraction"),
+        ({}, "one of keep, macs_cut, params_cut; got none"),
+        ({"keep": 3, "macs_cut": 0.5}, "got keep = 3, macs_cut = 0.5"),
+        ({"macs_cut": 1.0}, "macs_cut = 1.0: expected a fraction over 0 and under 1"),
+        ({"keep": 3, "score": "taylor"}, 'score "taylor" is not one of synflow, medoid, l1, random'),
+        ({"keep": 3, "score": "medoid", "direction": "min"}, 'score "medoid" has no direction'),
+        ({"keep": 3, "similarity": "cca"}, 'similarity "cca" is not one of cka, cosine, rsa'),
         ({"keep": 3, "blocks": 4}, "4 blocks keep at least 4 units, and keep asks for 3 of 9"),
         ({"keep": 3, "blocks": 10}, 'expected "auto" or a number from 1 to the 9 units'),
         ({"keep": 3, "blocks": "some"}, 'expected "auto" or a number'),
@@ -90,7 +98,7 @@ def test_a_plan_comes_back_from_json(model, frames):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "a newer thinwave wrote it"),
+        ({"schema": 3}, "a newer thinwave wrote it"),
         ({"kept": [99]}, "an index that is no unit"),
         ({"kept": None}, "no pruning plan"),
         ({"units": [{"name": "a"}]}, "no pruning plan"),
@@ -104,10 +112,12 @@ def test_what_is_no_plan_is_refused(model, frames, change, message):
 
 def test_a_plan_is_for_its_model_and_once(model, frames):
     plan = plan_layers(model, frames, keep=4)
-    with pytest.raises(PlanError, match="for a model of 9 units, this one has 27; it has others"):
+    with pytest.raises(PlanError, match=r"for a model of 9 units, this one has 27; stages.0.3 is removable with"):
         apply_plan(plan, create_model("resnet1d56"))
-    with pytest.raises(PlanError, match="for a model of 9 units, this one has 4; it lacks"):
+    with pytest.raises(PlanError, match=r"for a model of 9 units, .*; it lacks"):
         apply_plan(plan, apply_plan(plan, model))
+    with pytest.raises(PlanError, match=r"for a model of 9 units; .* has no unit that can be dropped"):
+        apply_plan(plan, nn.Sequential(nn.Flatten(), nn.Linear(128, 5)))
 
 
 def test_planning_is_the_same_every_time_and_leaves_the_model_alone(model, frames):
@@ -116,14 +126,77 @@ def test_planning_is_the_same_every_time_and_leaves_the_model_alone(model, frame
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_a_model_whose_transitions_were_reduced_is_not_planned_again(model, frames):
+def test_a_pruned_model_can_be_pruned_further(model, frames, without_units):
     once = without_units(model, ["stages.1.0", "stages.2.1"])
-    with pytest.raises(PlanError, match=r"pruned already: stages\.1\.0 reduced; plan from the original"):
-        plan_layers(once, frames, keep=3)
+    again = plan_layers(once, frames, keep=3)
+    # What the reduced transition left is a layer like others, which changes the shape.
+    assert [(unit.name, unit.kind) for unit in again.units][3] == ("stages.1.0.shortcut.0", "fixed")
+    assert len(again.units) == 8
+    assert apply_plan(again, once)(torch.from_numpy(frames)).shape == (32, 5)
 
 
-def test_a_model_without_some_removable_units_can_be_pruned_further(model, frames):
-    once = without_units(model, ["stages.2.1"])
-    twice = plan_layers(once, frames, keep=3)
-    assert len(twice.units) == 8
-    assert apply_plan(twice, once)(torch.from_numpy(frames)).shape == (32, 5)
+@pytest.mark.parametrize("cut", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("what", ["macs", "params"])
+def test_a_cut_is_met_by_as_many_units_as_it_leaves_room_for(model, frames, cut, what):
+    plan = plan_layers(model, frames, **{f"{what}_cut": cut})
+    whole, left = (getattr(cost(made, (2, 64)), what) for made in (model, apply_plan(plan, model)))
+    assert left <= (1 - cut) * whole
+    assert left == getattr(plan, f"{what}_left")
+    # One more unit, planned anew, is too many.
+    more = plan_layers(model, frames, keep=len(plan.kept) + 1)
+    assert getattr(more, f"{what}_left") > (1 - cut) * whole
+
+
+def test_a_cut_that_no_plan_meets_names_the_nearest_that_one_does(model, frames):
+    with pytest.raises(
+        PlanError, match=r"macs_cut = 0.99: no plan removes that much; the nearest keeps 1 of 9"
+    ) as error:
+        plan_layers(model, frames, macs_cut=0.99)
+    nearest = float(re.search(r"at most macs_cut = ([\d.]+)", str(error.value))[1])
+    assert len(plan_layers(model, frames, macs_cut=nearest).kept) == 1
+
+
+@pytest.mark.parametrize("score", ["synflow", "medoid", "l1", "random"])
+def test_every_score_keeps_as_many_units_of_each_block(model, frames, score):
+    plan = plan_layers(model, frames, keep=5, blocks=3, score=score)
+    base = plan_layers(model, frames, keep=5, blocks=3)
+    shares = [[sum(index in block for index in each.kept) for block in each.blocks] for each in (plan, base)]
+    assert shares[0] == shares[1]
+    assert plan.scored_by == (score,) * 3
+    assert plan.log_flow <= base.log_flow + 1e-9
+    assert apply_plan(plan, model)(torch.from_numpy(frames)).shape == (32, 5)
+
+
+def test_random_choices_come_from_the_seed(model, frames):
+    kept = {plan_layers(model, frames, keep=4, score="random", seed=seed).kept for seed in range(8)}
+    assert len(kept) > 1
+    assert (
+        plan_layers(model, frames, keep=4, score="random", seed=3).kept
+        == plan_layers(model, frames, keep=4, score="random", seed=3).kept
+    )
+
+
+def test_the_medoid_is_the_unit_in_the_middle_of_its_run(model, frames):
+    plan = plan_layers(model, frames, keep=1, score="medoid")
+    matrix = similarity_matrix(model, frames, plan.units)
+    assert plan.kept == (int(((matrix - matrix.mean(axis=0)) ** 2).sum(axis=1).argmin()),)
+
+
+def test_l1_keeps_the_units_of_the_largest_weights(model, frames):
+    for name in ("stages.0.2", "stages.2.1"):
+        for parameter in model.get_submodule(name).parameters():
+            parameter.data *= 100
+    plan = plan_layers(model, frames, keep=2, blocks=1, score="l1")
+    assert [plan.units[index].name for index in plan.kept] == ["stages.0.2", "stages.2.1"]
+
+
+def test_a_block_with_a_unit_that_has_no_linear_form_goes_by_the_medoid_and_says_so(model, frames):
+    class Gate(nn.Module):
+        def forward(self, x):
+            return x * torch.sigmoid(x)
+
+    model.stages[1][1].branch.insert(2, Gate())
+    plan = plan_layers(model, frames, keep=4, blocks=3)
+    expected = tuple("medoid" if 4 in block else "synflow" for block in plan.blocks)
+    assert plan.scored_by == expected
+    assert set(expected) == {"medoid", "synflow"}

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -6,17 +7,30 @@ import torch
 from torch import nn
 
 from toolchain.errors import PlanError
-from toolchain.models import create_model, without_units
+from toolchain.models import create_model
 from toolchain.models.residual import ResidualUnit
 from toolchain.pruning import find_units, log_flow, synflow_scores
-from toolchain.pruning.synflow import linearised
 
 SHAPE = (2, 64)
 
 
+def linearised(model):
+    """A linear copy, made module by module: |weights|, no biases, BatchNorm's mean and shift gone, no scaling."""
+    linear = copy.deepcopy(model).double().eval()
+    linear.scaling = nn.Identity()
+    for module in linear.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.zero_()
+        if isinstance(module, nn.Conv1d | nn.Linear | nn.BatchNorm1d):
+            module.weight.data.abs_()
+            if module.bias is not None:
+                module.bias.data.zero_()
+    return linear
+
+
 def flow(model):
     """R without logarithms: feed ones, sum the logits of the linear copy."""
-    return linearised(model)(torch.ones(1, *SHAPE, dtype=torch.float64)).sum()
+    return linearised(model)(torch.ones(1, *SHAPE, dtype=torch.float64)).sum().detach()
 
 
 def names(model):
@@ -42,8 +56,11 @@ def test_batchnorm_counts_as_its_positive_scale_in_evaluation_form():
     norm = nn.BatchNorm1d(2)
     norm.weight.data, norm.bias.data = torch.tensor([-6.0, 1.0]), torch.tensor([100.0, 100.0])
     norm.running_mean, norm.running_var = torch.tensor([5.0, 5.0]), torch.tensor([4.0, 1.0]) - norm.eps
-    made = linearised(nn.Sequential(norm))(torch.ones(1, 2, 3, dtype=torch.float64))
-    assert torch.allclose(made[0, :, 0], torch.tensor([3.0, 1.0], dtype=torch.float64), rtol=1e-6)
+    unit = nn.Conv1d(2, 2, 1, groups=2, bias=False)
+    unit.weight.data.fill_(1.0)
+    # (6 / 2 + 1 / 1) channels, 3 samples each.
+    net = nn.Sequential(norm, ResidualUnit(unit, nn.Identity()), nn.Flatten())
+    assert log_flow(net, [], (2, 3)) == pytest.approx(math.log(12), rel=1e-6)
 
 
 def test_a_units_score_is_autograds_sum_of_weight_times_gradient(model):
@@ -59,14 +76,14 @@ def test_a_units_score_is_autograds_sum_of_weight_times_gradient(model):
             assert scores[index] == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_units_score_is_the_flow_with_it_less_the_flow_without_it(model):
+def test_a_units_score_is_the_flow_with_it_less_the_flow_without_it(model, without_units):
     whole = flow(model)
     for score, name in zip(synflow_scores(model, SHAPE), names(model), strict=True):
         without = flow(without_units(model, [name]))
         assert math.exp(score) == pytest.approx(float(whole - without), rel=1e-9)
 
 
-def test_the_flow_of_what_is_kept_is_that_of_the_pruned_model(model):
+def test_the_flow_of_what_is_kept_is_that_of_the_pruned_model(model, without_units):
     units = names(model)
     for keep in ([], [0, 4, 8], [3, 6], list(range(9))):
         dropped = [name for index, name in enumerate(units) if index not in keep]
@@ -108,10 +125,17 @@ def test_scoring_leaves_the_model_bit_identical(model):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_layer_without_a_linear_form_is_named(model):
-    model.stages[1][1].activation = nn.GELU()
-    with pytest.raises(PlanError, match=r"no linear form for stages\.1\.1\.activation \(GELU\)"):
-        synflow_scores(model, SHAPE)
+def test_a_gate_has_no_linear_form_and_is_named(model):
+    class Gate(nn.Module):
+        def forward(self, x):
+            return x * torch.sigmoid(x)
+
+    model.stages[1][1].branch.insert(2, Gate())
+    scores = synflow_scores(model, SHAPE)
+    assert np.isnan(scores[4])
+    assert np.isfinite(np.delete(scores, 4)).all()
+    with pytest.raises(PlanError, match=r"no linear form for stages\.1\.1\.branch\.2 \(mul\): a product of two values"):
+        log_flow(model, range(9), SHAPE)
 
 
 def test_a_unit_that_does_not_exist_cannot_be_kept(model):

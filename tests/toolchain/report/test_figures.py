@@ -25,7 +25,7 @@ def test_many_snrs_have_ticks_that_can_be_read():
 
 def test_confusion_of_one_model_says_accuracy_and_part(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.update({path.name: figure}))
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.update({path.name: figure}))
     evaluation = Evaluation(
         part="test", frames=40, classes=("a", "b"), accuracy=0.625, by_snr={"0": 0.625},
         confusion=np.array([[15, 5], [10, 10]]), sensitivity_db=None, level=0.6,

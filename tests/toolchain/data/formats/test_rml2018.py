@@ -13,7 +13,7 @@ from toolchain.errors import DatasetError
 
 # As datasets.md has them: not the order of the file's classes.txt.
 ORDER = """OOK 4ASK 8ASK BPSK QPSK 8PSK 16PSK 32PSK 16APSK 32APSK 64APSK 128APSK 16QAM 32QAM 64QAM 128QAM 256QAM
-AM-SSB-WC AM-SSB-SC AM-DSB-WC AM-DSB-SC FM GMSK OQPSK""".split()  # noqa: SIM905
+AM-SSB-WC AM-SSB-SC AM-DSB-WC AM-DSB-SC FM GMSK OQPSK""".split()
 SNRS_DB = (-20, 30)
 COUNT = 24 * 2 * 3
 LENGTH = 64

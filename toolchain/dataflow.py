@@ -1,0 +1,320 @@
+"""What a model does with its frames, seen by running it: every operation, what it reads and writes, and in which module.
+
+PyTorch's dispatcher is watched, so functions in a ``forward`` are seen as well as modules, and a skip is a value that is
+read again later, wherever it is written. Only what depends on the input is recorded. Recurrent modules are taken as one
+operation each: their insides differ from one processor to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from toolchain.errors import ModelError
+from toolchain.models.modes import evaluating
+
+# One operation each.
+OPAQUE = (nn.RNNBase, nn.RNNCellBase)
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A value that depends on the input, by its number: it stands in an operation's arguments for the tensor."""
+
+    value: int
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One operation: ``function`` (an ATen overload, or the module for a recurrent one) and its arguments.
+
+    In ``arguments`` and ``keywords`` a :class:`Ref` stands for what depends on the input, other tensors are constants.
+    ``reads`` and ``writes`` are the numbers of values; ``outputs`` says for each output its value or None; ``module`` is
+    the path of the innermost module at work; ``serial`` counts all that ran, constants too. ``aliased``: it reads what was
+    changed in place through another view, so that its value cannot be computed again from its arguments.
+    """
+
+    function: Any
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    outputs: tuple[int | None, ...]
+    module: str
+    serial: int
+    aliased: bool
+
+    @property
+    def name(self) -> str:
+        """As the dispatcher calls it, without the overload and the underscore of an operation in place: "relu"."""
+        if isinstance(self.function, nn.Module):
+            return type(self.function).__name__
+        return str(self.function.overloadpacket.__name__).removesuffix("_")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a module: its operations are ``start`` to ``end`` (not in), its inputs and outputs values.
+
+    ``inputs`` are the values among its arguments. ``plain``: it takes one of them and returns one tensor.
+    """
+
+    path: str
+    module: nn.Module
+    start: int
+    end: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    plain: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Dataflow:
+    """All that :func:`dataflow` saw: operations and calls in order, the shape of every value, and first and last value."""
+
+    operations: tuple[Operation, ...]
+    calls: tuple[Call, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    source: int
+    result: int
+    cuts: tuple[int | None, ...] = field(init=False)
+    """For each position 0..operations: the only value that later operations read, None where there are several."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cuts", tuple(self._cuts()))
+
+    def readers(self, value: int) -> list[int]:
+        """The positions of the operations that read ``value``."""
+        return [at for at, operation in enumerate(self.operations) if value in operation.reads]
+
+    def _cuts(self) -> Iterator[int | None]:
+        last_read = [-1] * len(self.shapes)
+        for at, operation in enumerate(self.operations):
+            for value in operation.reads:
+                # What Python has looked at may decide all that follows.
+                last_read[value] = at if operation.writes else len(self.operations)
+        last_read[self.result] = len(self.operations)
+        live = {self.source}
+        yield self.source
+        for at, operation in enumerate(self.operations):
+            live.update(operation.writes)
+            live = {value for value in live if last_read[value] > at}
+            yield next(iter(live)) if len(live) == 1 else None
+
+
+def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
+    """Run ``model`` on ``frames`` (batch, 2, length), in evaluation mode, and say what it did.
+
+    Raises ModelError where what it returns is no tensor, or does not come from the frames by PyTorch's operations.
+    """
+    recorder = _Recorder(frames)
+    with _watched(model, recorder), recorder:
+        result = model(frames)
+    if not isinstance(result, Tensor):
+        raise ModelError(f"{type(model).__name__} returns {type(result).__name__}; expected one tensor, the logits")
+    value = recorder.value_of(result)
+    if value is None:
+        raise ModelError(
+            f"what {type(model).__name__} returns does not come from its input by PyTorch's operations; expected a model "
+            "that computes in PyTorch from the frames to the logits"
+        )
+    return Dataflow(tuple(recorder.operations), tuple(recorder.calls), tuple(recorder.shapes), recorder.source, value)
+
+
+def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: dict[int, Callable[[Tensor], None]]) -> None:
+    """Run ``model`` on other ``frames`` as in ``flow`` and hand each value in ``wanted`` to its function as it comes.
+
+    Nothing is kept, so memory does not grow with the layers. Raises ModelError where the model runs otherwise on these
+    frames than in ``flow``.
+    """
+    expected = {}
+    for operation in flow.operations:
+        for position, value in enumerate(operation.outputs):
+            if value in wanted:
+                expected[operation.serial] = (operation, position, wanted[value], flow.shapes[value])
+    follower = _Follower(expected)
+    with _watched(model, follower), follower:
+        model(frames)
+    if follower.handed != len(expected):
+        raise ModelError("the model runs other operations on these frames than on two; its layers cannot be compared")
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What recording and following share: the modules at work, and recurrent modules as one operation each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.serial = 0
+        self.paths: list[str] = [""]
+        self.opaque = 0
+
+    def enter(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self.paths.append(path)
+        self.opaque += isinstance(module, OPAQUE)
+
+    def leave(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: Any, output: Any) -> None:
+        self.paths.pop()
+        if isinstance(module, OPAQUE):
+            self.opaque -= 1
+            if not self.opaque:
+                self.ran(module, arguments, keywords, output)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if not self.opaque:
+            self.ran(func, args, kwargs or {}, output)
+        return output
+
+    def ran(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        raise NotImplementedError
+
+
+class _Recorder(_Watch):  # type: ignore[no-untyped-call]
+    """Keeps every tensor alive while it works, so that a tensor's identity says which it is."""
+
+    def __init__(self, source: Tensor) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.calls: list[Call] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.current: dict[int, int] = {}
+        self.aliased: set[int] = set()
+        self.sharing: dict[int, list[Tensor]] = {}
+        self.open: list[int] = []
+        self.source = self._new_value(source)
+
+    def value_of(self, tensor: Tensor) -> int | None:
+        return self.current.get(id(tensor))
+
+    def enter(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        super().enter(path, module, arguments, keywords)
+        self.open.append(len(self.operations))
+
+    def leave(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: Any, output: Any) -> None:
+        # Inputs first: an operation in place gives its input another value.
+        start = self.open.pop()
+        super().leave(path, module, arguments, keywords, output)
+        if self.opaque:
+            return
+        outputs = self._values(output)
+        reads = [read for operation in self.operations[start:] for read in operation.reads]
+        made = {write for operation in self.operations[start:] for write in operation.writes}
+        given = self._values((arguments, keywords))
+        inputs = tuple(dict.fromkeys(value for value in (*reads, *given) if value not in made))
+        plain = len(inputs) == 1 and len(outputs) == 1 and isinstance(output, Tensor)
+        self.calls.append(Call(path, module, start, len(self.operations), inputs, outputs, plain))
+
+    def ran(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        self.serial += 1
+        produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
+        reads = self._values((arguments, keywords))
+        referred, referred_keywords = tree_map_only(Tensor, self._referred, (arguments, keywords))
+        written = _written(function, arguments, keywords)
+        writes: list[int] = []
+        if reads:
+            for tensor in written:
+                writes += self._write(tensor)
+            in_place = {id(tensor) for tensor in written}
+            writes += [self._new_value(tensor) for tensor in produced if id(tensor) not in in_place]
+        for tensor in produced:
+            self._keep(tensor)
+        if reads:
+            self.operations.append(
+                Operation(
+                    function,
+                    referred,
+                    referred_keywords,
+                    reads,
+                    tuple(writes),
+                    tuple(self.value_of(tensor) for tensor in produced),
+                    self.paths[-1],
+                    self.serial,
+                    not self.aliased.isdisjoint(reads),
+                )
+            )
+
+    def _values(self, values: Any) -> tuple[int, ...]:
+        numbers = (self.value_of(tensor) for tensor in tree_flatten(values)[0] if isinstance(tensor, Tensor))
+        return tuple(dict.fromkeys(number for number in numbers if number is not None))
+
+    def _referred(self, tensor: Tensor) -> Tensor | Ref:
+        value = self.value_of(tensor)
+        return tensor if value is None else Ref(value)
+
+    def _write(self, tensor: Tensor) -> list[int]:
+        """``tensor`` is written in place; what shares its memory changes with it."""
+        others = [other for other in self._sharing(tensor) if other is not tensor]
+        values = [self._new_value(other) for other in others]
+        self.aliased.update(values)
+        return [self._new_value(tensor), *values]
+
+    def _new_value(self, tensor: Tensor) -> int:
+        self._keep(tensor)
+        self.shapes.append(tuple(tensor.shape))
+        self.current[id(tensor)] = len(self.shapes) - 1
+        return len(self.shapes) - 1
+
+    def _keep(self, tensor: Tensor) -> None:
+        sharing = self._sharing(tensor)
+        if not any(other is tensor for other in sharing):
+            sharing.append(tensor)
+
+    def _sharing(self, tensor: Tensor) -> list[Tensor]:
+        return self.sharing.setdefault(tensor.untyped_storage()._cdata, [])
+
+
+class _Follower(_Watch):  # type: ignore[no-untyped-call]
+    def __init__(self, expected: dict[int, tuple[Operation, int, Callable[[Tensor], None], tuple[int, ...]]]) -> None:
+        super().__init__()
+        self.expected, self.handed = expected, 0
+
+    def ran(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        self.serial += 1
+        if self.serial not in self.expected:
+            return
+        operation, position, take, shape = self.expected[self.serial]
+        produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
+        if function is operation.function and tuple(produced[position].shape[1:]) == shape[1:]:
+            take(produced[position])
+            self.handed += 1
+
+
+def _written(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> list[Tensor]:
+    """The arguments that the operation writes to, as its schema says."""
+    if isinstance(function, nn.Module):
+        return []
+    written = []
+    for position, argument in enumerate(function._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = arguments[position] if position < len(arguments) else keywords.get(argument.name)
+            written += [tensor for tensor in tree_flatten(given)[0] if isinstance(tensor, Tensor)]
+    return written
+
+
+@contextmanager
+def _watched(model: nn.Module, watch: _Watch) -> Iterator[None]:
+    hooks = []
+    for path, module in model.named_modules():
+        enter = lambda module, args, kwargs, path=path: watch.enter(path, module, args, kwargs)  # noqa: E731
+        leave = lambda module, args, kwargs, out, path=path: watch.leave(path, module, args, kwargs, out)  # noqa: E731
+        hooks.append(module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True))
+        hooks.append(module.register_forward_hook(leave, with_kwargs=True))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # The fast path is one operation for a whole encoder layer, in which nothing could be seen.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for hook in hooks:
+            hook.remove()
