@@ -11,6 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from deploy.command_line import run_command_line
+from toolchain.cli import thinwave as command
+from toolchain.errors import ToolchainError
 from toolchain.models import create_model, edited
 from toolchain.pruning import find_units
 
@@ -61,6 +64,31 @@ def thinwave():
     def run(*arguments):
         command = [sys.executable, "-m", "toolchain.cli", *map(os.fsencode, map(_text, arguments))]
         return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def thinwave_here(capsys):
+    """The command, run in this process: torch is imported already, which takes seconds in a fresh one."""
+
+    def run(*arguments):
+        code = run_command_line(command, [str(argument) for argument in arguments], user_errors=(ToolchainError,))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def refused_here(thinwave_here):
+    """As ``refused``, in this process."""
+
+    def run(*arguments):
+        done = thinwave_here(*arguments)
+        assert done.returncode == 2, (done.stdout, done.stderr)
+        assert done.stderr.startswith("thinwave: error: ")
+        return done.stderr
 
     return run
 

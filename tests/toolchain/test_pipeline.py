@@ -398,9 +398,22 @@ def test_a_replacement_that_fails_leaves_the_run_that_was_there(finished, recipe
     assert again.stdout.count("finished before,") == 7, again.stderr
 
 
-def test_a_pruned_model_is_refused_at_once(finished, recipe, refused, tmp_path):
-    said = refused(
-        "run", recipe, "--out", tmp_path / "run", "--set", f"model.weights={finished[0] / 'pruned.safetensors'}"
+def test_a_pruned_model_can_be_pruned_again(finished, thinwave, tmp_path):
+    folder, _ = finished
+    done = thinwave(
+        "prune",
+        folder / "pruned.safetensors",
+        "--data",
+        folder / "data" / "frames.h5",
+        "--keep",
+        "2",
+        "--out",
+        tmp_path / "out",
     )
-    assert "pruned already" in said
-    assert not (tmp_path / "run").exists()
+    assert done.returncode == 0, done.stderr
+    before, after = (
+        load_model(path)[1] for path in (folder / "pruned.safetensors", tmp_path / "out" / "model.safetensors")
+    )
+    assert after.edits[: len(before.edits)] == before.edits
+    assert len(after.dropped) > len(before.dropped)
+    assert after.training["data"] == before.training["data"]

@@ -24,7 +24,7 @@ def test_an_empty_recipe_is_the_defaults(recipe_file):
 
 def test_the_quickstart_says_what_the_defaults_say_but_for_what_it_is_there_to_set():
     quickstart, defaults = read_recipe(QUICKSTART).model_dump(), Recipe().model_dump()
-    assert differences(defaults, quickstart) == ["model.name: not set -> resnet1d56"]
+    assert differences(defaults, quickstart) == ["model.name: not set -> resnet1d56", "plan.keep: not set -> 0.25"]
     assert quickstart["plan"]["keep"] == 0.25
     assert list(snrs_db(read_recipe(QUICKSTART).data)) == list(range(-6, 19, 2))
 
@@ -137,4 +137,15 @@ def test_no_threads_means_all_that_this_process_may_use(monkeypatch):
 def test_differences_name_the_key_and_both_values():
     before = Recipe().model_dump()
     after = Recipe.model_validate({"plan": {"keep": 0.5}, "run": {"seed": 7}}).model_dump()
-    assert differences(before, after) == ["run.seed: 1 -> 7", "plan.keep: 0.25 -> 0.5"]
+    assert differences(before, after) == ["run.seed: 1 -> 7", "plan.keep: not set -> 0.5"]
+
+
+def test_a_plan_has_one_budget_and_a_quarter_of_the_units_by_default(recipe_file):
+    assert Recipe().plan.budget == {"keep": 0.25}
+    assert read_recipe(recipe_file("[plan]\nmacs_cut = 0.85\n")).plan.budget == {"macs_cut": 0.85}
+    # On the command line one budget takes the place of the recipe's.
+    assert read_recipe(QUICKSTART, ["plan.params_cut=0.7"]).plan.budget == {"params_cut": 0.7}
+    with pytest.raises(RecipeError, match="keep and macs_cut are budgets, of which there is one"):
+        read_recipe(recipe_file("[plan]\nkeep = 3\nmacs_cut = 0.85\n"))
+    with pytest.raises(RecipeError, match='score = "medoid" has no direction'):
+        read_recipe(recipe_file('[plan]\nscore = "medoid"\ndirection = "min"\n'))

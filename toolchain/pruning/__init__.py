@@ -6,7 +6,7 @@ from toolchain.pruning.planning import check_budget, plan_layers, plan_on
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
-from toolchain.pruning.units import Unit, find_units
+from toolchain.pruning.units import Unit, find_units, look_at_units
 
 __all__ = [
     "Budget",
@@ -17,6 +17,7 @@ __all__ = [
     "check_budget",
     "find_units",
     "log_flow",
+    "look_at_units",
     "plan_from_json",
     "plan_layers",
     "plan_on",

@@ -119,7 +119,8 @@ def plan_from_json(values: Mapping[str, Any]) -> Plan:
 
 def _unit(values: Mapping[str, Any]) -> Unit:
     edits = tuple(edit_from_json(edit) for edit in values["edits"])
-    unit = Unit(**{**values, "shape": tuple(values["shape"]), "edits": edits})
+    shapes = {name: tuple(values[name]) for name in ("input_shape", "shape")}
+    unit = Unit(**{**values, **shapes, "edits": edits})
     if unit.kind not in ("removable", "reducible", "fixed") or not isinstance(unit.name, str):
         raise ValueError("no unit")
     return unit

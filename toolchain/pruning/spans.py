@@ -149,7 +149,6 @@ class _Search:
         name = heaviest.path if heaviest else self.operations[start].module or type(self.model).__name__
         modules = tuple(part.path for part in parts)
         skip = self._skip(start, end)
-        shapes = self._shapes(before, after)
 
         def fixed(reason: str) -> Span:
             return Span(
@@ -159,7 +158,7 @@ class _Search:
 
         if skip is None:
             reader = next(self.operations[at].name for at in range(start, end) if len(self.operations[at].reads) > 1)
-            return fixed(f"{shapes}; its input is read again outside it, by {reader}, and not for a sum")
+            return fixed(f"its input is read again outside it, by {reader}, and not for a sum")
         repeated = self._repeated(parts)
         if repeated:
             return fixed(repeated)
@@ -170,11 +169,11 @@ class _Search:
         covered = {at for part in gone for at in range(part.start, part.end)}
         giver = [part for part in gone if part.outputs == (skip.branch,) and part.plain]
         if not giver or any(self.macs[at] for at in branch - covered):
-            return fixed(f"{shapes}; its skip is written outside it, and its branch is no module")
+            return fixed("its skip is written outside it, and its branch is no module")
         in_place = self.operations[skip.position].writes[:1] and self._is_in_place(skip)
         same = self.flow.shapes[before] == self.flow.shapes[after]
         if in_place and not same:
-            return fixed(f"{shapes}; its skip is added in place")
+            return fixed("its skip is added in place, to another shape")
         edits = tuple(
             Edit(part.path, ("zeros" if in_place else "zero") if part is giver[-1] else "identity") for part in gone
         )
@@ -182,7 +181,7 @@ class _Search:
         return Span(
             name=name,
             kind="removable" if identity else "reducible",
-            reason=f"{shapes}, with the sum after it" if identity else f"{shapes}: its shortcut stays",
+            reason="with the sum after it" if identity else "its shortcut stays",
             start=start,
             end=end,
             before=before,
@@ -198,7 +197,6 @@ class _Search:
     def _of_call(self, call: Call) -> Span:
         before, after = self._ends(call.start, call.end)
         skips = tuple(self._skips_within(call.start, call.end))
-        shapes = self._shapes(before, after)
         kind: Kind = "fixed"
         left: frozenset[int] = frozenset()
         edits: tuple[Edit, ...] = ()
@@ -206,17 +204,17 @@ class _Search:
         if repeated:
             reason = repeated
         elif not self._is_whole(call):
-            reason = f"{shapes}; it does not take one tensor and give one, which all that follows comes from"
+            reason = "it does not take one tensor and give one that all that follows comes from"
         elif self.flow.shapes[call.inputs[0]] == self.flow.shapes[call.outputs[0]]:
             kind, edits = "removable", (Edit(call.path),)
-            reason = f"{_shape(self.flow.shapes[before])} in and out"
+            reason = "one shape in and out"
         else:
             reduced = self._reduced(call, skips)
             if reduced is None:
-                reason = f"{shapes}, and no shortcut that could stay"
+                reason = "it changes the shape, and has no shortcut that could stay"
             else:
                 kind, (edits, left) = "reducible", reduced
-                reason = f"{shapes}: its shortcut stays"
+                reason = "its shortcut stays"
         return Span(
             name=call.path, kind=kind, reason=reason, start=call.start, end=call.end, before=before, after=after,
             skips=skips, left=left, edits=edits, modules=(call.path,),
@@ -291,10 +289,12 @@ class _Search:
         holding = [
             call for call in around if self._is_whole(call) and self._products_in(call) == self._products_in(layer)
         ]
-        for call in reversed(holding):
-            if call.end - call.start > layer.end - layer.start and self._keeps_shape(call):
+        wider = [call for call in holding if call.end - call.start > layer.end - layer.start]
+        for call in reversed(wider):
+            if self._keeps_shape(call):
                 return self._of_call(call)
-        return self._with_followers(layer)
+        span = self._with_followers(layer)
+        return self._of_call(wider[-1]) if span.kind == "fixed" and wider else span
 
     def _bare(self, at: int, around: list[Call]) -> Span:
         """Products in a forward that are no module's, or of a module that gives more than one tensor."""
@@ -306,7 +306,7 @@ class _Search:
         if call and call.plain:
             why = "other values go past it"
         return Span(
-            name=name, kind="fixed", reason=f"{self._shapes(before, after)}; {why}", start=start, end=end,
+            name=name, kind="fixed", reason=why, start=start, end=end,
             before=before, after=after, modules=(call.path,) if call else (),
         )  # fmt: skip
 
@@ -331,18 +331,17 @@ class _Search:
             else:
                 break
         before, after = self._ends(layer.start, end)
-        shapes = self._shapes(before, after)
         kind: Kind = "fixed"
         repeated = self._repeated(parts)
         if repeated:
             reason = repeated
         elif self.flow.shapes[before] != self.flow.shapes[after]:
-            reason = f"{shapes}, and no shortcut that could stay"
+            reason = "it changes the shape, and has no shortcut that could stay"
         elif functions and not self._harmless(functions, before):
             names = ", ".join(dict.fromkeys(operation.name for operation in functions))
-            reason = f"{shapes}; {names} after it is written as a function, and would run twice"
+            reason = f"{names} after it is written as a function, and would run twice"
         else:
-            kind, reason = "removable", f"{_shape(self.flow.shapes[before])} in and out"
+            kind, reason = "removable", "one shape in and out"
         return Span(
             name=layer.path,
             kind=kind,
@@ -394,9 +393,6 @@ class _Search:
         if after is None:
             after = self.operations[end - 1].writes[0]
         return before, after
-
-    def _shapes(self, before: int, after: int) -> str:
-        return f"{_shape(self.flow.shapes[before])} to {_shape(self.flow.shapes[after])}"
 
     def _repeated(self, parts: Sequence[Call]) -> str:
         for part in parts:
@@ -450,7 +446,3 @@ class _Search:
         first = operation.arguments[0]
         in_place = str(operation.function.overloadpacket.__name__).endswith("_")
         return in_place and isinstance(first, Ref) and first.value == skip.branch
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(str(size) for size in shape[1:])

@@ -171,6 +171,8 @@ def linear_chain(model: nn.Module, frame_shape: Sequence[int], names: Sequence[s
         flow = dataflow(model, torch.ones(1, *frame_shape))
         network = LinearNetwork(model, flow)
         spans = spans_of(model, flow, names)
+        if all(span.kind == "fixed" for span in spans):
+            raise PlanError(f"{type(model).__name__} has no unit that can be dropped")
         formless = _formless(network, spans)
         chain = LinearChain(network, tuple(spans), (), (), formless)
         zero = torch.zeros(1, dtype=torch.float64)

@@ -25,8 +25,8 @@ class Unit:
     """One unit: its module path, what may become of it and why, and what it weighs.
 
     ``removable``: dropping it leaves the identity. ``reducible``: dropping it leaves its shortcut. ``fixed``: it is always
-    kept. ``params`` are numbers, ``macs`` those of one frame; ``shape`` is that of its output for one frame, and
-    ``activation_bytes`` what its layers put out in float32. ``shortcut_params`` and ``shortcut_macs`` stay when it is
+    kept. ``params`` are numbers, ``macs`` those of one frame, as are ``input_shape``, ``shape`` (of its output) and
+    ``activation_bytes``, what its layers put out in float32. ``shortcut_params`` and ``shortcut_macs`` stay when it is
     dropped, which ``edits`` do.
     """
 
@@ -35,6 +35,7 @@ class Unit:
     reason: str
     params: int
     macs: int
+    input_shape: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
     activation_bytes: int = 0
     shortcut_params: int = 0
@@ -50,31 +51,23 @@ def find_units(model: nn.Module, frames: NDArray[np.float32], names: Sequence[st
 
     Raises PlanError where nothing can be dropped, ModelError where the model cannot be followed.
     """
-    found = units_and_spans(model, frames, names)
-    return [unit for unit, _ in found[1]]
+    units = look_at_units(model, frames, names)
+    if all(unit.kind == "fixed" for unit in units):
+        raise PlanError(f"{type(model).__name__} has no unit that can be dropped: {_why(units, names)}")
+    return units
 
 
-def units_and_spans(
-    model: nn.Module, frames: NDArray[np.float32], names: Sequence[str] | None = None
-) -> tuple[Dataflow, list[tuple[Unit, Span]]]:
-    """As :func:`find_units`, each unit with the operations that it is, in the data flow of two frames."""
+def look_at_units(model: nn.Module, frames: NDArray[np.float32], names: Sequence[str] | None = None) -> list[Unit]:
+    """As :func:`find_units`, also of a model in which nothing can be dropped: all its layers are fixed then."""
     # Two: with one frame some operations are left out that many need.
     flow = dataflow(model, torch.from_numpy(np.resize(frames[:2], (2, *frames.shape[1:]))))
     spans = spans_of(model, flow, names)
-    units = with_failures_fixed(model, frames.shape[1:], [_unit(model, flow, span) for span in spans])
-    return flow, list(zip(units, spans, strict=True))
+    return with_failures_fixed(model, frames.shape[1:], [_unit(model, flow, span) for span in spans])
 
 
 def spans_of(model: nn.Module, flow: Dataflow, names: Sequence[str] | None = None) -> list[Span]:
-    """Where the units of ``model`` lie in ``flow``; ``names`` as in :func:`find_units`.
-
-    Raises PlanError where nothing can be dropped.
-    """
-    names = names if names is not None else getattr(model, "unit_names", None)
-    spans = find_spans(model, flow, names)
-    if all(span.kind == "fixed" for span in spans):
-        raise PlanError(f"{type(model).__name__} has no unit that can be dropped: {_why(spans, names)}")
-    return spans
+    """Where the units of ``model`` lie in ``flow``; ``names`` as in :func:`find_units`."""
+    return find_spans(model, flow, names if names is not None else getattr(model, "unit_names", None))
 
 
 def _unit(model: nn.Module, flow: Dataflow, span: Span) -> Unit:
@@ -95,6 +88,7 @@ def _unit(model: nn.Module, flow: Dataflow, span: Span) -> Unit:
         reason=span.reason,
         params=params,
         macs=sum(counted.values()) // frames,
+        input_shape=flow.shapes[span.before][1:],
         shape=flow.shapes[span.after][1:],
         activation_bytes=FLOAT_BYTES * written // frames,
         shortcut_params=params - _parameters(model, gone) if span.kind == "reducible" else 0,
@@ -157,13 +151,13 @@ def _failure(model: nn.Module, frame_shape: Sequence[int], units: Sequence[Unit]
     return "" if left == expected else f"{left:,} MACs are left, expected {expected:,}"
 
 
-def _why(spans: Sequence[Span], names: Sequence[str] | None) -> str:
+def _why(units: Sequence[Unit], names: Sequence[str] | None) -> str:
     """Why nothing can be dropped, with the way out."""
-    if names is not None and not spans:
+    if names is not None and not units:
         return f"no module that runs has a name like {', '.join(names)}"
-    if not spans:
+    if not units:
         return "nothing in it has weights; expected a trained network"
     # Those that a user would expect to go come first.
-    telling = sorted(spans, key=lambda span: "no shortcut" in span.reason)
-    reasons = "; ".join(f"{span.name} ({span.reason})" for span in telling[:3])
-    return f"all of its {len(spans)} layers are fixed: {reasons}{'; …' if len(spans) > 3 else ''}. Prune its channels instead"
+    telling = sorted(units, key=lambda unit: "no shortcut" in unit.reason)
+    reasons = "; ".join(f"{unit.name} ({unit.reason})" for unit in telling[:3])
+    return f"all of its {len(units)} layers are fixed: {reasons}{'; …' if len(units) > 3 else ''}. Prune its channels instead"

@@ -1,0 +1,180 @@
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from toolchain.data import write_h5
+from toolchain.models import build_model, create_model, load_model
+from toolchain.pruning import apply_plan, plan_from_json
+
+CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+
+
+@pytest.fixture(scope="module")
+def frames_file(tmp_path_factory):
+    """400 frames of noise of 64 samples, 5 classes, 4 SNRs."""
+    rng = np.random.default_rng(0)
+    label = np.tile(np.arange(5), 80)
+    snr_db = np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32)
+    path = tmp_path_factory.mktemp("data") / "frames.h5"
+    frames = rng.normal(size=(400, 2, 64)).astype(np.float32)
+    write_h5(path, iq=frames, label=label, snr_db=snr_db, classes=CLASSES, sample_rate_hz=None, made_by="noise")
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Plain weights of a resnet1d20 for 5 classes."""
+    path = tmp_path_factory.mktemp("weights") / "w.pt"
+    torch.save(create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1)).state_dict(), path)
+    return path
+
+
+def test_cost_prints_units_and_sums_for_people_and_machines(thinwave_here, tmp_path):
+    said = thinwave_here("cost", "resnet1d20", "--json", tmp_path / "cost.json")
+    assert said.returncode == 0, said.stderr
+    assert "stages.1.0 16x128 -> 32x64 reducible  5,312   327,680   8.3% 24,576" in said.stdout
+    assert "3,945,152" in said.stdout
+    assert "reducible: stages.1.0, stages.2.0: its shortcut stays" in said.stdout
+    values = json.loads((tmp_path / "cost.json").read_text())
+    assert (values["params"], values["macs"], values["flops"]) == (94_027, 3_945_152, 7_890_304)
+    assert [unit["kind"] for unit in values["units"]].count("reducible") == 2
+    assert values["uncounted"] == []
+
+
+def test_cost_of_a_model_in_which_nothing_can_be_dropped_says_so(thinwave_here):
+    said = thinwave_here("cost", "lstm2")
+    assert said.returncode == 0, said.stderr
+    assert "No unit can be dropped" in said.stdout
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of the user's in the working directory, with two factories."""
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent(
+            """
+            from torch import nn
+
+            class Chain(nn.Sequential):
+                def __init__(self, classes=5):
+                    row = lambda: nn.Sequential(nn.Conv1d(8, 8, 3, padding=1), nn.BatchNorm1d(8), nn.ReLU())
+                    super().__init__(
+                        nn.Conv1d(2, 8, 3, padding=1), nn.ReLU(), *[row() for _ in range(4)],
+                        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, classes))
+
+            def images():
+                return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())
+
+            def nothing():
+                return 7
+            """
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+def test_a_users_own_model_is_weighed_and_pruned_with_its_weights(thinwave_here, refused_here, own, frames_file):
+    said = thinwave_here("cost", "--model", "mine:Chain", "--length", "64")
+    assert said.returncode == 0, said.stderr
+    assert "4 of 4 units can be dropped" in said.stdout
+
+    torch.save(build_model("mine:Chain", 5, 64).state_dict(), own / "chain.pt")
+    said = thinwave_here(
+        "prune", "--model", "mine:Chain", "--weights", "chain.pt", "--data", frames_file, "--keep", "2", "--out", "out",
+        "--json", "out.json",
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    assert "2 of 4 units kept" in said.stdout
+    assert (
+        json.loads((own / "out.json").read_text())["macs"]["after"]
+        < json.loads((own / "out.json").read_text())["macs"]["before"]
+    )
+    # The file names the user's code, which runs only where the user says so too.
+    said = refused_here("cost", "out/model.safetensors")
+    assert (
+        "built by mine:Chain, code that is not thinwave's; to let that code run, say so with --model mine:Chain" in said
+    )
+    assert thinwave_here("cost", "out/model.safetensors", "--model", "mine:Chain").returncode == 0
+    for name, message in (
+        ("mine:images", "the model fails on frames (batch, 2, 128): RuntimeError"),
+        ("mine:nothing", "expected a function that gives an nn.Module, it gave int"),
+        ("mine:Chian", 'the module mine has no "Chian"'),
+        ("mine:nn.Module.__doc__", "is str; expected a function"),
+        ("yours:Chain", "cannot be imported: ModuleNotFoundError"),
+        ("mine:a b", "expected package.module:factory"),
+    ):
+        assert message in refused_here("cost", "--model", name), name
+
+
+def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weights, frames_file, tmp_path):
+    out = tmp_path / "out"
+    command = (
+        "prune",
+        "--model",
+        "resnet1d20",
+        "--weights",
+        weights,
+        "--data",
+        frames_file,
+        "--macs-cut",
+        "0.6",
+        "--out",
+        out,
+    )
+    said = thinwave_here(*command)
+    assert said.returncode == 0, said.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["model.safetensors", "plan.json", "plan.png"]
+    assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
+    plan = plan_from_json(json.loads((out / "plan.json").read_text()))
+    assert plan.settings["macs_cut"] == 0.6
+    assert plan.macs_left <= 0.4 * plan.macs
+    model, card = load_model(out / "model.safetensors")
+    assert card.classes == CLASSES
+    assert card.dropped == plan.dropped
+    whole = create_model("resnet1d20", 5, 64)
+    whole.load_state_dict(torch.load(weights, weights_only=True))
+    iq = torch.randn(4, 2, 64)
+    with torch.no_grad():
+        assert torch.equal(model(iq), apply_plan(plan, whole).eval()(iq))
+    # What is there is not written over unless that is asked for.
+    before = (out / "plan.json").read_bytes()
+    assert "holds plan.json, model.safetensors, plan.png already" in refused_here(*command)
+    assert (out / "plan.json").read_bytes() == before
+    assert thinwave_here(*command, "--replace").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "resnet1d20", "--weights", "W"], "a budget is one of keep, macs_cut, params_cut; got none"),
+        (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
+        (["--model", "resnet1d20", "--weights", "W", "--keep", "12"], "keep = 12 asks for 12 units of 9"),
+        (
+            ["--model", "resnet1d20", "--weights", "W", "--macs-cut", "0.999"],
+            "no plan removes that much; the nearest keeps 1",
+        ),
+        (
+            ["--model", "resnet1d20", "--weights", "W", "--keep", "3", "--blocks", "0"],
+            "neither auto nor a number of blocks",
+        ),
+        (["W", "--keep", "3"], "plain weights do not say which model they belong to"),
+        (["--model", "resnet1d56", "--weights", "W", "--keep", "3"], "the weights do not fit the model"),
+        (["--keep", "3"], "no model; expected a file that thinwave wrote"),
+        (["cnn2", "--keep", "1"], "has no unit that can be dropped"),
+        (["none.safetensors", "--keep", "1"], "there is no such file"),
+        (["resnet1d21", "--keep", "1"], 'did you mean "resnet1d20"'),
+    ],
+)
+def test_what_cannot_be_pruned_ends_in_one_message_and_leaves_nothing(
+    refused_here, weights, frames_file, tmp_path, options, message
+):
+    given = [str(weights) if option == "W" else option for option in options]
+    assert message in refused_here("prune", *given, "--data", frames_file, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

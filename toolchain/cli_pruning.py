@@ -1,0 +1,252 @@
+"""``thinwave cost`` and ``thinwave prune``: what a model weighs, and which of its layers stay. One command, one call."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
+from toolchain.cli_options import Decorated, replace_option, require_extra, selection_options
+
+if TYPE_CHECKING:
+    from toolchain.pruning.selection import Direction
+
+SIMILARITIES = ("cka", "cosine", "rsa")
+SIGNATURES = ("row", "sum")
+SCORES = ("synflow", "medoid", "l1", "random")
+DIRECTIONS = ("max", "min")
+
+SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
+
+
+def model_options(command: Decorated) -> Decorated:
+    """Give a command its MODEL, and what says which model plain weights belong to."""
+    options = (
+        click.argument("model_text", metavar="[MODEL]", required=False),
+        click.option(
+            "--model", "model_name", metavar="NAME",
+            help="Which model plain weights belong to: of the zoo, or package.module:factory, whose code then runs.",
+        ),
+        click.option(
+            "--weights", metavar="FILE", type=click.Path(path_type=Path),
+            help="Plain weights: a .safetensors, or a state_dict saved by PyTorch, read with weights_only.",
+        ),
+    )  # fmt: skip
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def split_options(command: Decorated) -> Decorated:
+    """Give a command the options that say how a set is split."""
+    options = (
+        click.option(
+            "--split", type=click.Choice(SPLITS), default=SPLITS[0], show_default=True,
+            help="How the set is split, where the model's file does not say.",
+        ),
+        click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True),
+    )  # fmt: skip
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+units_option = click.option(
+    "--units", multiple=True, metavar="GLOB", help="Take the modules of these names for the units; may be given again."
+)
+
+
+class UnitsToKeep(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A whole number of units, or with a point in it a fraction of them."""
+
+    name = "M|FRACTION"
+
+    def convert(
+        self, value: str | float, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int | float:
+        """Read 7 as units and 0.25 as a fraction."""
+        try:
+            return value if isinstance(value, float) else float(value) if "." in str(value) else int(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is neither a number of units, as 7, nor a fraction of them, as 0.25", parameter, context
+            )
+
+
+class Blocks(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A number of blocks, or "auto"."""
+
+    name = "auto|K"
+
+    def convert(self, value: str | int, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
+        """Read a whole number from 1."""
+        if value == "auto":
+            return value
+        try:
+            blocks = int(value)
+        except ValueError:
+            blocks = 0
+        if blocks < 1:
+            self.fail(f"{value!r} is neither auto nor a number of blocks from 1", parameter, context)
+        return blocks
+
+
+@click.command(
+    cls=JsonCommand,
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave cost resnet1d56\n"
+    "  thinwave cost trained.safetensors --json\n"
+    "  thinwave cost --model mypackage.models:build --weights trained.pt --length 1024\n"
+    "  thinwave cost resnet56 --units 'stages.0.*'",
+)
+@model_options
+@click.option(
+    "--classes", type=click.IntRange(min=2), metavar="N", help="Modulations, where no file says. [default: 11]"
+)
+@click.option(
+    "--length", type=click.IntRange(min=1), metavar="N", help="Samples a frame, where no file says. [default: 128]"
+)
+@units_option
+@json_option
+def cost(
+    model_text: str | None,
+    model_name: str | None,
+    weights: Path | None,
+    classes: int | None,
+    length: int | None,
+    units: tuple[str, ...],
+    json_path: str | None,
+) -> None:
+    """Say what MODEL weighs, and which of its units can be dropped.
+
+    MODEL is a file that thinwave wrote, a name of the zoo, or package.module:factory.
+    """
+    require_extra()
+    import numpy as np
+
+    from toolchain.cost import cost as cost_of
+    from toolchain.errors import ModelError
+    from toolchain.models import open_model
+    from toolchain.pruning import look_at_units
+    from toolchain.report.cost_text import cost_to_json, show_cost
+
+    model, card = open_model(model_text, name=model_name, weights=weights, classes=classes, length=length)
+    if length not in (None, card.length):
+        raise ModelError(
+            f"{model_text}: takes frames of {card.length} samples, and --length says {length}; leave it out"
+        )
+    shape = (2, card.length)
+    weight = cost_of(model, shape)
+    found = look_at_units(model, np.zeros((1, *shape), dtype=np.float32), units or None)
+    name = str(model_text or model_name)
+    if json_path:
+        write_json(json_path, cost_to_json(name, shape, weight, found))
+    if json_path != "-":
+        show_cost(stdout(), name, shape, weight, found)
+
+
+@click.command(
+    cls=JsonCommand,
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave prune trained.safetensors --data frames.h5 --macs-cut 0.85 --out pruned\n"
+    "  thinwave prune trained.safetensors --data frames.h5 --keep 7 --score medoid --blocks 3 --out pruned\n"
+    "  thinwave prune --model mypackage.models:build --weights trained.pt --data frames.h5 --keep 0.25 --out pruned\n"
+    "\n\bThen: thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors",
+)
+@model_options
+@click.option("--data", "file", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The frames.")
+@click.option("--keep", type=UnitsToKeep(), help="Units that stay: a number, or as 0.25 a fraction of them.")
+@click.option("--macs-cut", type=float, metavar="F", help="Least fraction of the MACs that goes, as 0.85.")
+@click.option("--params-cut", type=float, metavar="F", help="Least fraction of the parameters that goes.")
+@click.option(
+    "--similarity", type=click.Choice(SIMILARITIES), default=SIMILARITIES[0], show_default=True,
+    help="How alike the outputs of two units are.",
+)  # fmt: skip
+@click.option(
+    "--signature", type=click.Choice(SIGNATURES), default=SIGNATURES[0], show_default=True,
+    help="What stands for a unit when blocks are cut: its row of similarities, or their sum.",
+)  # fmt: skip
+@click.option("--blocks", type=Blocks(), default="auto", show_default=True, help="Runs of alike units.")
+@click.option(
+    "--score", type=click.Choice(SCORES), default=SCORES[0], show_default=True, help="What chooses a block's units."
+)
+@click.option(
+    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True,
+    help="Keep the most flow (or the largest weights), or the least as the published code does.",
+)  # fmt: skip
+@click.option(
+    "--frames", type=click.IntRange(2, 4096), default=512, show_default=True, help="Training frames that are compared."
+)
+@units_option
+@selection_options
+@split_options
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for plan.json, model.safetensors and plan.png.",
+)
+@replace_option
+@json_option
+def prune(
+    model_text: str | None,
+    model_name: str | None,
+    weights: Path | None,
+    file: Path,
+    keep: int | float | None,
+    macs_cut: float | None,
+    params_cut: float | None,
+    similarity: str,
+    signature: str,
+    blocks: int | str,
+    score: str,
+    direction: Direction,
+    frames: int,
+    units: tuple[str, ...],
+    classes: str | None,
+    snr_db: str | None,
+    length: int | None,
+    unknown_snr_db: float | None,
+    split: str,
+    seed: int,
+    out: Path,
+    replace: bool,
+    json_path: str | None,
+) -> None:
+    """Choose which units of MODEL stay, on training frames of FILE, and write the smaller model.
+
+    MODEL is a file that thinwave wrote; or a name of the zoo or package.module:factory, with its --weights. On the set that
+    it was trained on, the frames are of its own training split.
+    """
+    require_extra()
+    from deploy.progress import progress_bar
+    from toolchain.data import open_dataset, use_in_words
+    from toolchain.pruning import Budget
+    from toolchain.pruning_job import PruningJob, prune_on, refuse_used, summary
+    from toolchain.report.plan_text import show_plan
+    from toolchain.trained_model import model_and_use
+
+    # What can be known to be wrong before a large file is opened.
+    job = PruningJob(
+        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
+        frames=frames,
+        similarity=similarity,
+        signature=signature,
+        blocks=blocks,
+        score=score,
+        direction=direction,
+        units=units or None,
+        seed=seed,
+    )
+    refuse_used(out, replace=replace)
+    asked = use_in_words(classes=classes, snr_db=snr_db, split=split, seed=seed)
+    with progress_bar(stderr, "prune") as progress:
+        dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)
+        model, card, use = model_and_use(model_text, dataset, asked, name=model_name, weights=weights)
+        plan = prune_on(dataset, use, model, card, job, out, progress=progress)
+    if json_path:
+        write_json(json_path, {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)})
+    if json_path != "-":
+        show_plan(stdout(), plan, out, data=file, teacher=model_text)

@@ -1,0 +1,42 @@
+"""What `thinwave prune` says when it is done."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from toolchain.pruning import Plan
+
+
+def show_plan(console: Console, plan: Plan, out: Path, *, data: Path, teacher: str | None) -> None:
+    """A row a block, what goes, where the files are, and the command that comes next."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("block", justify="right")
+    table.add_column("units")
+    table.add_column("kept", overflow="fold")
+    table.add_column("chosen by")
+    for number, (block, by) in enumerate(zip(plan.blocks, plan.scored_by, strict=True), 1):
+        names = ", ".join(plan.units[index].name for index in plan.kept if index in block)
+        table.add_row(str(number), f"{block[0]} to {block[-1]}", Text(names), by)
+    console.print(table)
+    units = f"{len(plan.kept)} of {len(plan.units)} units kept"
+    reduced = sum(unit.kind == "reducible" for unit in plan.dropped_units)
+    shortcuts = f", {reduced} more leave their shortcuts" if reduced else ""
+    console.print(f"{units}{shortcuts}")
+    for what, before, after in (("MACs", plan.macs, plan.macs_left), ("parameters", plan.params, plan.params_left)):
+        console.print(f"{what:<10} {before:>13,} -> {after:>13,}  {1 - after / max(1, before):.1%} removed")
+    if "medoid" in plan.scored_by and plan.settings["score"] == "synflow":
+        console.print("A block with a recurrent layer or a gate goes by the medoid: SynFlow has no linear form for it.")
+    model = out / "model.safetensors"
+    console.print(
+        Text(f"{model}, with plan.json and plan.png beside it; its weights are the original's, not fine-tuned"),
+        soft_wrap=True,
+    )
+    command = ["thinwave", "finetune", str(model), "--data", str(data)]
+    if teacher is not None:
+        command += ["--teacher", teacher]
+    console.print(Text(shlex.join([*command, "--out", str(out / "finetuned.safetensors")])), soft_wrap=True)
