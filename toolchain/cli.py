@@ -16,9 +16,10 @@ import click
 from deploy.cli import DEVICE_COMMANDS
 from deploy.command_line import CONTEXT, end_on_sigterm, run_command_line, stderr, stdout
 from toolchain.cli_data import data
-from toolchain.cli_models import evaluate, train
+from toolchain.cli_models import evaluate
 from toolchain.cli_options import require_extra
 from toolchain.cli_pruning import cost, prune
+from toolchain.cli_training import finetune, train
 from toolchain.errors import ToolchainError
 
 QUICKSTART_FOLDER = Path("runs", "quickstart")
@@ -96,7 +97,9 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
     show_results(stdout(), results, out)
 
 
-@click.group(context_settings=CONTEXT, commands=[run, quickstart, data, train, evaluate, cost, prune, *DEVICE_COMMANDS])
+@click.group(
+    context_settings=CONTEXT, commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, *DEVICE_COMMANDS]
+)
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.

@@ -16,8 +16,38 @@ from toolchain.errors import ToolchainError
 # What the `toolchain` extra brings and a device lacks, that training and exporting import.
 EXTRA = ("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "matplotlib")
 
+# The names of toolchain.models.ARCHITECTURES, which takes torch to import; a test holds the two equal.
+ARCHITECTURES = (
+    "resnet1d20",
+    "resnet1d56",
+    "resnet1d110",
+    "resnet56",
+    "resnet110",
+    "vgg16",
+    "vgg1d16",
+    "transformer",
+    "cnn1d",
+    "vt-cnn2",
+    "cnn2",
+    "mcldnn",
+    "pet-cgdnn",
+    "lstm2",
+    "signet50",
+)
+
+# The names of toolchain.data.CONVENTIONS, which takes numpy to import.
+SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+data_option = click.option(
+    "--data", "file", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The frames."
+)
+remembered_split_option = click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    help=f"How a set is split that MODEL's file does not remember. [default: {SPLITS[0]}]",
+)
 replace_option = click.option("--replace", is_flag=True, help="Write over a file that is there already.")
 
 
@@ -34,6 +64,37 @@ def selection_options(command: Decorated) -> Decorated:
         ),
     )
     return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def model_options(command: Decorated) -> Decorated:
+    """Give a command its MODEL, and what says which model plain weights belong to."""
+    options = (
+        click.argument("model_text", metavar="[MODEL]", required=False, callback=_some_model),
+        click.option(
+            "--model",
+            "model_name",
+            metavar="NAME",
+            help="Which model plain weights belong to: of the zoo, or package.module:factory. Beside a file that names "
+            "code of yours: let that code run.",
+        ),
+        click.option(
+            "--weights",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Plain weights: a .safetensors, or a state_dict saved by PyTorch, read with weights_only.",
+        ),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def _some_model(context: click.Context, argument: click.Parameter, value: str | None) -> str | None:
+    # Options that were given are read before an argument that was not. A missing argument is what lets JsonCommand know that
+    # the word behind --json was it.
+    if value is None and context.params.get("model_name") is None:
+        raise click.MissingParameter(
+            "expected a file that thinwave wrote, or --model NAME with --weights FILE", context, argument
+        )
+    return value
 
 
 def writable_output(context: click.Context, argument: click.Parameter, value: Path) -> Path:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from toolchain.cli_options import Decorated, replace_option, require_extra, selection_options
+from toolchain.cli_options import (
+    SPLITS,
+    data_option,
+    model_options,
+    remembered_split_option,
+    replace_option,
+    require_extra,
+    selection_options,
+)
 
 if TYPE_CHECKING:
     from toolchain.pruning.selection import Direction
@@ -18,37 +25,6 @@ SIMILARITIES = ("cka", "cosine", "rsa")
 SIGNATURES = ("row", "sum")
 SCORES = ("synflow", "medoid", "l1", "random")
 DIRECTIONS = ("max", "min")
-
-SPLITS = ("stratified", "amr-benchmark", "sequential-80-20", "own")
-
-
-def model_options(command: Decorated) -> Decorated:
-    """Give a command its MODEL, and what says which model plain weights belong to."""
-    options = (
-        click.argument("model_text", metavar="[MODEL]", required=False),
-        click.option(
-            "--model", "model_name", metavar="NAME",
-            help="Which model plain weights belong to: of the zoo, or package.module:factory, whose code then runs.",
-        ),
-        click.option(
-            "--weights", metavar="FILE", type=click.Path(path_type=Path),
-            help="Plain weights: a .safetensors, or a state_dict saved by PyTorch, read with weights_only.",
-        ),
-    )  # fmt: skip
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
-
-
-def split_options(command: Decorated) -> Decorated:
-    """Give a command the options that say how a set is split."""
-    options = (
-        click.option(
-            "--split", type=click.Choice(SPLITS), default=SPLITS[0], show_default=True,
-            help="How the set is split, where the model's file does not say.",
-        ),
-        click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True),
-    )  # fmt: skip
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
-
 
 units_option = click.option(
     "--units", multiple=True, metavar="GLOB", help="Take the modules of these names for the units; may be given again."
@@ -155,7 +131,7 @@ def cost(
     "\n\bThen: thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors",
 )
 @model_options
-@click.option("--data", "file", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The frames.")
+@data_option
 @click.option("--keep", type=UnitsToKeep(), help="Units that stay: a number, or as 0.25 a fraction of them.")
 @click.option("--macs-cut", type=float, metavar="F", help="Least fraction of the MACs that goes, as 0.85.")
 @click.option("--params-cut", type=float, metavar="F", help="Least fraction of the parameters that goes.")
@@ -180,7 +156,14 @@ def cost(
 )
 @units_option
 @selection_options
-@split_options
+@remembered_split_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 32) - 1),
+    default=1,
+    show_default=True,
+    help="Draws the split and the frames.",
+)
 @click.option(
     "--out",
     required=True,
@@ -209,7 +192,7 @@ def prune(
     snr_db: str | None,
     length: int | None,
     unknown_snr_db: float | None,
-    split: str,
+    split: str | None,
     seed: int,
     out: Path,
     replace: bool,
@@ -222,11 +205,12 @@ def prune(
     """
     require_extra()
     from deploy.progress import progress_bar
-    from toolchain.data import open_dataset, use_in_words
+    from toolchain.data import use_in_words
+    from toolchain.models import is_own
     from toolchain.pruning import Budget
     from toolchain.pruning_job import PruningJob, prune_on, refuse_used, summary
     from toolchain.report.plan_text import show_plan
-    from toolchain.trained_model import model_and_use
+    from toolchain.trained_model import model_and_set, require_length, use_for_more_training
 
     # What can be known to be wrong before a large file is opened.
     job = PruningJob(
@@ -241,12 +225,20 @@ def prune(
         seed=seed,
     )
     refuse_used(out, replace=replace)
-    asked = use_in_words(classes=classes, snr_db=snr_db, split=split, seed=seed)
+    use = use_in_words(classes=classes, snr_db=snr_db, split=split or SPLITS[0], seed=seed)
+    asked = None if (classes, snr_db, split) == (None, None, None) else use
     with progress_bar(stderr, "prune") as progress:
-        dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)
-        model, card, use = model_and_use(model_text, dataset, asked, name=model_name, weights=weights)
+        model, card, dataset = model_and_set(
+            model_text, file, use, name=model_name, weights=weights, length=length, unknown_snr_db=unknown_snr_db,
+            progress=progress,
+        )  # fmt: skip
+        require_length(dataset, card)
+        use = use_for_more_training(dataset, card, asked) or use
         plan = prune_on(dataset, use, model, card, job, out, progress=progress)
     if json_path:
         write_json(json_path, {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)})
     if json_path != "-":
-        show_plan(stdout(), plan, out, data=file, teacher=model_text)
+        words = ["--teacher", str(model_text or model_name)] + (["--teacher-weights", str(weights)] if weights else [])
+        if model_name is not None and is_own(model_name):
+            words += ["--model", model_name]
+        show_plan(stdout(), plan, out, next_words=["--data", str(file), *words])

@@ -12,9 +12,10 @@ from torch import nn
 from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
 from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
-from toolchain.data import DataUse, Part, select, use_in, with_class_order
+from toolchain.data import DataUse, Part, select, use_in_training
 from toolchain.errors import DatasetError
 from toolchain.models import ModelCard
+from toolchain.trained_model import in_the_models_order, require_length
 from toolchain.training import predictions_of
 
 
@@ -89,12 +90,8 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
     Raises :class:`DatasetError` for classes that the model does not know, frames of another length, and for a split of
     a set that the model was not trained on.
     """
-    if dataset.length != card.length:
-        raise DatasetError(
-            f"{dataset.source}: its frames have {dataset.length} samples, and the model takes {card.length}; expected the "
-            f"same length. Evaluate on a set like the one it was trained on"
-        )
-    trained_on = use_in(card.training.get("data", {}), dataset)
+    require_length(dataset, card)
+    trained_on = use_in_training(card.training, dataset)
     if trained_on is None and wanted not in (None, "all"):
         raise DatasetError(
             f"{dataset.source}: its {wanted} split asked for, and it is not the set that the model was trained on (or the "
@@ -106,13 +103,5 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
         dataset = select(trained_on.selected(dataset), indices)
     elif wanted is None and dataset.own_test is not None and dataset.own_test.any():
         name, dataset = "own test", select(dataset, np.flatnonzero(dataset.own_test))
-    dataset = use.selected(dataset)
-    unknown = [name for name in dataset.classes if name not in card.classes]
-    if unknown:
-        known = ",".join(name for name in card.classes if name in dataset.classes)
-        raise DatasetError(
-            f"{dataset.source}: has classes that the model does not know, {', '.join(unknown)}; it knows "
-            f"{', '.join(card.classes)}. " + (f"Leave them out: --classes {known}" if known else "Take another set")
-        )
-    dataset = with_class_order(dataset, card.classes, all_of_them=False)
+    dataset = in_the_models_order(use.selected(dataset), card)
     return Part(dataset, np.arange(len(dataset))), name

@@ -25,6 +25,7 @@ from toolchain.data import write_h5
         "data synth",
         "data convert",
         "train",
+        "finetune",
         "evaluate",
         "profile",
         "check",

@@ -9,7 +9,7 @@ from toolchain.data.open_dataset import files_of_set, is_set_folder, open_datase
 from toolchain.data.selecting import select, select_classes, select_snr, select_snrs, with_class_order
 from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split, stratified_sample, stratified_split
-from toolchain.data.use import DataUse, record_of, seen_among_tested, use_in, use_in_words
+from toolchain.data.use import DataUse, record_of, seen_among_tested, use_in, use_in_training, use_in_words
 from toolchain.data.writing import convert_to_h5, write_blocks, write_h5
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "stratified_sample",
     "stratified_split",
     "use_in",
+    "use_in_training",
     "use_in_words",
     "verify_h5",
     "with_class_order",

@@ -113,6 +113,20 @@ def use_in(record: Mapping[str, Any], dataset: Dataset) -> DataUse | None:
         ) from error
 
 
+def use_in_training(training: Mapping[str, Any], dataset: Dataset) -> DataUse | None:
+    """Read how ``dataset`` was used from a model's training record, or from that of the model it started ``from``, and so on.
+
+    None where no training of them was on this set; raises as :func:`use_in`.
+    """
+    record: Any = training
+    while isinstance(record, Mapping):
+        data = record.get("data")
+        if isinstance(data, Mapping) and (use := use_in(data, dataset)) is not None:
+            return use
+        record = record.get("from")
+    return None
+
+
 def seen_among_tested(dataset: Dataset, trained: DataUse, tested: DataUse) -> int:
     """Count the frames of the whole ``dataset`` that one use tests on and another trained or validated on."""
     seen, split = np.zeros(len(dataset), dtype=bool), trained.split_of(dataset)

@@ -21,6 +21,7 @@ from toolchain.models.resnet2d import ResNet2d
 from toolchain.models.signet import SigNet50
 from toolchain.models.transformer import Transformer
 from toolchain.models.vgg import Vgg1d16, Vgg16
+from toolchain.models.vt_cnn2 import VtCnn2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "vgg1d16": Architecture(Vgg1d16, least_length=16),
     "transformer": Architecture(Transformer, least_length=8),
     "cnn1d": Architecture(Cnn1d, least_length=64),
-    "cnn2": Architecture(Cnn2),
+    "vt-cnn2": Architecture(VtCnn2),
+    "cnn2": Architecture(Cnn2, least_length=16),
     "mcldnn": Architecture(lambda classes, _length: Mcldnn(classes), least_length=5),
     "pet-cgdnn": Architecture(PetCgdnn, least_length=12),
     "lstm2": Architecture(lambda classes, _length: Lstm2(classes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from toolchain.errors import PlanError
@@ -50,6 +50,10 @@ def units_to_keep(keep: int | float, units: int) -> int:
     return count
 
 
+# The blocks of a plan, and how many units each keeps.
+Share = Sequence[tuple[range, int]]
+
+
 @dataclass(frozen=True)
 class Savings:
     """What dropping each unit saves, and the whole that it is a part of: MACs, parameters, or later milliseconds.
@@ -66,11 +70,13 @@ class Savings:
         stay = frozenset(kept)
         return sum(self.each[index] for index in self.droppable if index not in stay) / self.whole
 
-    def most(self, keep: int) -> float:
-        """A bound: no plan that keeps ``keep`` units saves a larger fraction."""
-        stay = max(0, keep - (len(self.each) - len(self.droppable)))
-        largest = sorted((self.each[index] for index in self.droppable), reverse=True)
-        return sum(largest[: max(0, len(largest) - stay)]) / self.whole
+    def most(self, share: Share) -> float:
+        """A bound: no plan that keeps so many units of these blocks saves a larger fraction."""
+        saved = 0.0
+        for block, quota in share:
+            largest = sorted((self.each[index] for index in self.droppable if index in block), reverse=True)
+            saved += sum(largest[: len(block) - quota])
+        return saved / self.whole
 
 
 # A cut asked for as 0.7 is met by 0.7 less what adding floats up loses.
@@ -78,21 +84,29 @@ ROUNDING = 1e-12
 
 
 def most_kept(
-    savings: Savings, cut: float, least: int, kept_of: Callable[[int], Sequence[int]], *, what: str
-) -> Sequence[int]:
-    """The units that stay in the largest plan that saves at least ``cut``; ``kept_of`` plans for a number of units.
+    savings: Savings,
+    cut: float,
+    least: int,
+    shares: Callable[[int], Iterable[Share]],
+    kept_of: Callable[[Share], Sequence[int]],
+    *,
+    what: str,
+) -> Share:
+    """How units are shared out in the largest plan that saves at least ``cut``.
 
-    Raises PlanError where none does, with the nearest that there is.
+    For a number of units ``shares`` gives the ways to share them out, the first choice first, at no cost; ``kept_of`` plans.
+
+    Raises PlanError where no plan saves as much, with the nearest that there is.
     """
     nearest = (0.0, len(savings.each))
     for keep in range(len(savings.each) - 1, least - 1, -1):
-        if savings.most(keep) < cut - ROUNDING and keep > least:
-            continue  # no plan of so many units can save enough
-        kept = kept_of(keep)
-        saved = savings.of(kept)
-        if saved >= cut - ROUNDING:
-            return kept
-        nearest = max(nearest, (saved, keep))
+        for share in shares(keep):
+            if savings.most(share) < cut - ROUNDING and keep > least:
+                continue  # no plan of this kind can save enough
+            saved = savings.of(kept_of(share))
+            if saved >= cut - ROUNDING:
+                return share
+            nearest = max(nearest, (saved, keep))
     raise PlanError(
         f"{what} = {cut:g}: no plan removes that much; the nearest keeps {nearest[1]} of {len(savings.each)} units and "
         f"removes {nearest[0]:.2%}: ask for at most {what} = {int(nearest[0] * 1e4) / 1e4:g}, or prune channels as well"

@@ -115,6 +115,9 @@ class LinearNetwork:
             return argument
 
         arguments = tree_map(resolved, operation.arguments, is_leaf=lambda leaf: isinstance(leaf, Ref | Tensor))
+        if operation.name in ("view", "_unsafe_view"):
+            # A state may lie in memory otherwise than what was recorded.
+            return arguments[0].reshape(arguments[1])
         if runs_as_it_is:
             return operation.function(*arguments, **operation.keywords)
         flowing = tuple(self._flows(argument, values) for argument in operation.arguments)

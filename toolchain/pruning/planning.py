@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from torch import nn
 from deploy.progress import Progress, silent
 from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
-from toolchain.pruning.budget import Budget, Savings, most_kept, units_to_keep
+from toolchain.pruning.budget import Budget, Savings, Share, most_kept, units_to_keep
 from toolchain.pruning.plan import Plan
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
@@ -112,25 +112,25 @@ def plan_on(
     layout = Layout(cuts, given.fixed, blocks)
     chosen: dict[tuple[range, int], tuple[Choice, str]] = {}
 
-    def choices(keep: int) -> list[tuple[Choice, str]]:
-        ranges, shares = layout.shared(keep)
-        for block, quota in zip(ranges, shares, strict=True):
+    def choices(share: Share) -> list[tuple[Choice, str]]:
+        for block, quota in share:
             if (block, quota) not in chosen:
                 chosen[block, quota] = _chosen(given, block, quota, score, direction)
-                progress(len(chosen), max(len(chosen) + 1, len(ranges)), "selecting units")
-        return [chosen[share] for share in zip(ranges, shares, strict=True)]
+                progress(len(chosen), max(len(chosen) + 1, len(share)), "selecting units")
+        return [chosen[each] for each in share]
 
-    def kept_of(keep: int) -> list[int]:
-        return [index for choice, _ in choices(keep) for index in choice.kept]
+    def kept_of(share: Share) -> list[int]:
+        return [index for choice, _ in choices(share) for index in choice.kept]
 
     whole = cost(model, shape)
     if budget.cut is None:
-        count = layout.count(budget)
+        share = next(layout.shares(layout.count(budget)))
     else:
         what, fraction = budget.cut
-        count = len(most_kept(_savings(what, units, whole), fraction, layout.least, kept_of, what=f"{what}_cut"))
+        savings = _savings(what, units, whole)
+        share = most_kept(savings, fraction, layout.least, layout.shares, kept_of, what=f"{what}_cut")
 
-    picked = choices(count)
+    picked = choices(share)
     kept = tuple(index for choice, _ in picked for index in choice.kept)
     with one_thread():
         flow_whole = given.chain.log_flow(range(len(units)))
@@ -144,7 +144,7 @@ def plan_on(
     asked = {name: value for name, value in vars(budget).items() if value is not None}
     return Plan(
         units=tuple(units),
-        boundaries=tuple(block.start for block in layout.shared(count)[0]),
+        boundaries=tuple(block.start for block, _ in share),
         kept=kept,
         scores=tuple(_finite(choice.log_flow) for choice, _ in picked),
         scored_by=tuple(by for _, by in picked),
@@ -198,17 +198,18 @@ class Layout:
             f"expected {self.least} to {self.units}"
         )
 
-    def shared(self, keep: int) -> tuple[list[range], list[int]]:
-        """The blocks, and the number of units that each keeps, ``keep`` in all."""
-        ranges = self._ranges(self._number(keep))
-        return ranges, quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
+    def shares(self, keep: int) -> Iterator[Share]:
+        """The ways to share ``keep`` units out: the blocks that the curve asks for, and where they are automatic fewer ones.
 
-    def _number(self, keep: int) -> int:
-        if self.blocks != "auto":
-            return int(self.blocks)
-        # Too few units for the blocks that the curve asks for: an automatic number shrinks.
-        wanted = choose_blocks([cut.loss for cut in self.cuts])
-        return next(k for k in range(wanted, 0, -1) if self._least_of(k) <= keep)
+        With too few units for the blocks that the curve asks for an automatic number shrinks; and where a cut is not met by
+        so many units in these blocks, it may be in others.
+        """
+        wanted = choose_blocks([cut.loss for cut in self.cuts]) if self.blocks == "auto" else int(self.blocks)
+        for number in range(wanted, 0 if self.blocks == "auto" else wanted - 1, -1):
+            if self._least_of(number) <= keep:
+                ranges = self._ranges(number)
+                shared = quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
+                yield list(zip(ranges, shared, strict=True))
 
     def _ranges(self, number: int) -> list[range]:
         starts = self.cuts[number - 1].boundaries
@@ -255,7 +256,7 @@ def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int
             )
     if budget.cut is not None:
         what, fraction = budget.cut
-        most = _savings(what, units, whole).most(least)
+        most = _savings(what, units, whole).most([(range(len(units)), least)])
         if most < fraction:
             raise PlanError(
                 f"{what}_cut = {fraction:g}: dropping whole units removes at most {most:.2%} of this model's "

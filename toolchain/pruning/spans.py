@@ -20,13 +20,15 @@ from torch import nn
 
 from toolchain.cost import FREE, products
 from toolchain.dataflow import Call, Dataflow, Operation, Ref
-from toolchain.models.structure import RELU, Edit
+from toolchain.models.structure import RELU, Edit, Stand
 
 Kind = Literal["removable", "reducible", "fixed"]
 
 # What may follow a layer's products and belongs to it, beside what works value by value.
 NORMALISATION = frozenset(name for name in FREE if "norm" in name and "linalg" not in name and name != "norm")
 SUMS = ("add",)
+# Of zeros they make zeros.
+ZEROS_STAY = frozenset("relu gelu silu tanh elu leaky_relu hardtanh mul div neg abs clone mish hardswish".split())
 
 
 @dataclass(frozen=True)
@@ -167,16 +169,11 @@ class _Search:
         branch = self._behind(skip.branch, start, end) - left
         gone = [part for part in parts if branch and not left.intersection(range(part.start, part.end))]
         covered = {at for part in gone for at in range(part.start, part.end)}
-        giver = [part for part in gone if part.outputs == (skip.branch,) and part.plain]
-        if not giver or any(self.macs[at] for at in branch - covered):
-            return fixed("its skip is written outside it, and its branch is no module")
-        in_place = self.operations[skip.position].writes[:1] and self._is_in_place(skip)
+        stand_in = self._silencing(gone, branch - covered, skip, before)
+        if stand_in is None:
+            return fixed("its skip is written outside it, and its branch cannot be taken out by its modules")
         same = self.flow.shapes[before] == self.flow.shapes[after]
-        if in_place and not same:
-            return fixed("its skip is added in place, to another shape")
-        edits = tuple(
-            Edit(part.path, ("zeros" if in_place else "zero") if part is giver[-1] else "identity") for part in gone
-        )
+        edits = tuple(Edit(part.path, stand_in if part is gone[-1] else "identity") for part in gone)
         identity = same and skip.shortcut == before and not tail
         return Span(
             name=name,
@@ -261,11 +258,30 @@ class _Search:
         gone = [part for part in inside if part.end > part.start and not left.intersection(range(part.start, part.end))]
         covered = {at for part in gone for at in range(part.start, part.end)}
         branch = self._behind(skip.branch, call.start, call.end) - left
-        giver = [part for part in gone if part.outputs == (skip.branch,) and part.plain]
-        if not giver or self._is_in_place(skip) or any(self.macs[at] for at in branch - covered):
+        stand_in = self._silencing(gone, branch - covered, skip, call.inputs[0])
+        if stand_in is None:
             return None
-        edits = tuple(Edit(part.path, "zero" if part is giver[-1] else "identity") for part in gone)
-        return edits, frozenset(left)
+        return tuple(Edit(part.path, stand_in if part is gone[-1] else "identity") for part in gone), frozenset(left)
+
+    def _silencing(self, gone: Sequence[Call], staying: set[int], skip: Skip, before: int) -> Stand | None:
+        """What the last module of a branch becomes, so that the branch gives nothing; None where that cannot be.
+
+        ``staying`` are the branch's operations that are no module's: after the last module they must leave zeros zeros.
+        """
+        if not gone or not gone[-1].plain or any(part.end > gone[-1].start for part in gone[:-1]):
+            return None
+        last = gone[-1]
+        if any(self.macs[at] or (at >= last.end and not self._keeps_zeros(self.operations[at])) for at in staying):
+            return None
+        if last.outputs == (skip.branch,) and not self._is_in_place(skip):
+            return "zero"
+        # Zeros have the shape of what comes in, which is the unit's input then.
+        return "zeros" if self.flow.shapes[last.outputs[0]] == self.flow.shapes[before] else None
+
+    def _keeps_zeros(self, operation: Operation) -> bool:
+        if operation.name in ZEROS_STAY:
+            return len(operation.reads) == 1
+        return not isinstance(operation.function, nn.Module) and operation.function.is_view
 
     # Plain layers.
 
@@ -283,18 +299,22 @@ class _Search:
         """The products at a position, with what normalises and activates them; or the largest module that holds no others."""
         around = [call for call in self.calls if call.start <= at < call.end]
         around.sort(key=lambda call: (call.end - call.start, -call.path.count(".")))
-        if not around or not self._is_whole(around[0]):
-            return self._bare(at, around)
-        layer = around[0]
-        holding = [
-            call for call in around if self._is_whole(call) and self._products_in(call) == self._products_in(layer)
+        innermost = around[0] if around else None
+        whole = [
+            call
+            for call in around
+            if innermost and self._is_whole(call) and self._products_in(call) == self._products_in(innermost)
         ]
-        wider = [call for call in holding if call.end - call.start > layer.end - layer.start]
-        for call in reversed(wider):
-            if self._keeps_shape(call):
+        if not whole:
+            return self._bare(at, around)
+        for call in reversed(whole):
+            if call.end - call.start > whole[0].end - whole[0].start and self._keeps_shape(call):
                 return self._of_call(call)
-        span = self._with_followers(layer)
-        return self._of_call(wider[-1]) if span.kind == "fixed" and wider else span
+        if whole[0] is not innermost:
+            return self._of_call(whole[-1])
+        span = self._with_followers(whole[0])
+        wider = whole[-1].end - whole[-1].start > whole[0].end - whole[0].start
+        return self._of_call(whole[-1]) if span.kind == "fixed" and wider else span
 
     def _bare(self, at: int, around: list[Call]) -> Span:
         """Products in a forward that are no module's, or of a module that gives more than one tensor."""
@@ -401,8 +421,8 @@ class _Search:
         return ""
 
     def _outermost(self, start: int, end: int) -> list[Call]:
-        """The largest calls inside the positions, in order."""
-        inside = [call for call in self.calls if start <= call.start < call.end <= end]
+        """The largest calls inside a piece, in order, without those that hold what joins its values: its last operation."""
+        inside = [call for call in self.calls if start <= call.start < call.end < end]
         inside.sort(key=lambda call: (call.start, -call.end, call.path.count(".")))
         parts: list[Call] = []
         for call in inside:

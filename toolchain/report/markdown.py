@@ -33,17 +33,16 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "## The plan",
         "",
         f"{len(plan.kept)} of {len(plan.units)} units stay, chosen in {len(plan.blocks)} blocks; "
-        f"the log-flow falls from {plan.log_flow_whole:.2f} to {plan.log_flow:.2f}.",
+        f"the log-flow falls from {_flow(plan.log_flow_whole)} to {_flow(plan.log_flow)}.",
         "",
-        "| block | units | kept |",
-        "|---:|---|---|",
+        "| block | units | kept | chosen by |",
+        "|---:|---|---|---|",
         *(
-            f"| {number} | {block[0]} to {block[-1]} | {_kept(plan, block)} |"
-            for number, block in enumerate(plan.blocks, 1)
+            f"| {number} | {block[0]} to {block[-1]} | {_kept(plan, block)} | {by} |"
+            for number, (block, by) in enumerate(zip(plan.blocks, plan.scored_by, strict=True), 1)
         ),
         "",
-        "![Similarity of the units, the blocks and the kept units](figures/plan.png)",
-        "",
+        "![Similarity of the units, the blocks and the kept units, the loss, the candidates](figures/plan.png)",
         "",
         "## Confusion",
         "",
@@ -57,6 +56,10 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _flow(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.2f}"
 
 
 def _kept(plan: Plan, block: tuple[int, ...]) -> str:

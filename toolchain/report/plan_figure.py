@@ -69,6 +69,9 @@ def _kept(axes: Axes, plan: Plan) -> None:
 
 def _loss(axes: Axes, plan: Plan) -> None:
     """Fisher's loss against the number of blocks, in percent of that of one block, and the number that was taken."""
+    if not plan.losses:
+        axes.set_axis_off()  # nobody looked for blocks
+        return
     whole, taken = plan.losses[0] or 1.0, len(plan.boundaries)
     blocks = range(1, len(plan.losses) + 1)
     axes.plot(blocks, [100 * loss / whole for loss in plan.losses], marker="o", markersize=4, color=COLOURS["original"])

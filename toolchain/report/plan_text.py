@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,8 +13,8 @@ from rich.text import Text
 from toolchain.pruning import Plan
 
 
-def show_plan(console: Console, plan: Plan, out: Path, *, data: Path, teacher: str | None) -> None:
-    """A row a block, what goes, where the files are, and the command that comes next."""
+def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[str]) -> None:
+    """A row a block, what goes, where the files are, and the command that comes next, which ends in ``next_words``."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("block", justify="right")
     table.add_column("units")
@@ -36,7 +37,5 @@ def show_plan(console: Console, plan: Plan, out: Path, *, data: Path, teacher: s
         Text(f"{model}, with plan.json and plan.png beside it; its weights are the original's, not fine-tuned"),
         soft_wrap=True,
     )
-    command = ["thinwave", "finetune", str(model), "--data", str(data)]
-    if teacher is not None:
-        command += ["--teacher", teacher]
-    console.print(Text(shlex.join([*command, "--out", str(out / "finetuned.safetensors")])), soft_wrap=True)
+    command = ["thinwave", "finetune", str(model), *next_words, "--out", str(out / "finetuned.safetensors")]
+    console.print(Text(shlex.join(command)), soft_wrap=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from deploy.frames.h5 import FORMAT as OWN_FORMAT
 from deploy.progress import Progress
-from toolchain.data import Dataset, check_frames, record_of, seen_among_tested, use_in, verify_h5
+from toolchain.data import Dataset, check_frames, record_of, seen_among_tested, use_in_training, verify_h5
 from toolchain.data.synth import write_generated
 from toolchain.errors import RecipeError
 from toolchain.recipe import snrs_db
@@ -51,7 +51,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
 
 def _check_unseen(run: Run, whole: Dataset, test_frames: int) -> None:
     """Refuse to test a model that was brought along on frames that it was trained on, where its file says so."""
-    trained = use_in(run.card.training.get("data", {}), whole) if run.card else None
+    trained = use_in_training(run.card.training, whole) if run.card else None
     seen = seen_among_tested(whole, trained, run.use) if trained else 0
     if trained and seen:
         raise RecipeError(

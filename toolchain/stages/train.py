@@ -16,7 +16,7 @@ from toolchain.recipe import Recipe
 from toolchain.run_folder import StageOutput
 from toolchain.stages.run import Run
 from toolchain.training import FitSettings, accuracy_of, fit
-from toolchain.training_hardware import Hardware, resolved
+from toolchain.training.hardware import Hardware, resolved
 
 DEFAULT_ARCHITECTURE = "resnet1d56"
 

@@ -203,6 +203,48 @@ def test_a_shortcut_written_as_a_function_stays(names, frames):
         assert torch.equal(edited(net, find_units(net, frames)[1].edits).eval()(iq), net[3:](x))
 
 
+class PreActivation(nn.Module):
+    """He et al. (2016): the shortcut of a transition shares the first activation with the branch."""
+
+    def __init__(self, width_in, width_out, stride=1):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm1d(width_in), conv(width_in, width_out, stride=stride)
+        self.bn2, self.conv2 = nn.BatchNorm1d(width_out), conv(width_out, width_out)
+        self.shortcut = nn.Conv1d(width_in, width_out, 1, stride) if stride > 1 else None
+
+    def forward(self, x):
+        out = F.relu(self.bn1(x))
+        short = x if self.shortcut is None else self.shortcut(out)
+        return self.conv2(F.relu(self.bn2(self.conv1(out)))) + short
+
+
+def test_pre_activation_units_leave_what_their_shortcut_needs(names, frames):
+    net = nn.Sequential(conv(2, 8), PreActivation(8, 8), PreActivation(8, 16, 2), PreActivation(16, 16), *head(16))
+    assert names(net) == [("1", "removable"), ("2", "reducible"), ("3", "removable")]
+    iq = torch.from_numpy(frames)
+    with torch.no_grad():
+        x = net[:2](iq)
+        expected = net[3:](net[2].shortcut(F.relu(net[2].bn1(x))))
+        assert torch.equal(edited(net, find_units(net, frames)[1].edits).eval()(iq), expected)
+
+
+def test_a_branch_that_is_scaled_in_the_forward_is_silenced_before_that(names, frames):
+    class Scaled(Outside):
+        def __init__(self):
+            super().__init__(lambda x, row: x + self.scale * F.relu(row(x)))
+            self.scale = nn.Parameter(torch.tensor([2.0]))
+
+    net = Scaled()
+    assert names(net) == [(f"rows.{row}", "removable") for row in range(3)]
+    thin = edited(net, find_units(net, frames)[1].edits).eval()
+    iq = torch.from_numpy(frames)
+    with torch.no_grad():
+        x = net.stem(iq)
+        for row in (net.rows[0], net.rows[2]):
+            x = x + 2 * F.relu(row(x))
+        assert torch.allclose(thin(iq), net.head(x.mean(-1)), atol=1e-6)
+
+
 class Encoder(nn.Module):
     def __init__(self, container, norm_first):
         super().__init__()
@@ -250,6 +292,33 @@ def test_a_stage_that_adds_its_rows_is_no_unit_but_its_rows_are(names):
 
     net = nn.Sequential(conv(2, 8), Stage(), Stage(), *head(8))
     assert [name for name, _ in names(net)] == ["1.rows.0", "1.rows.1", "2.rows.0", "2.rows.1"]
+
+
+class Sequence(nn.Module):
+    """A recurrent layer that gives its outputs alone, and whatever went in at their side."""
+
+    def __init__(self, width_in, width):
+        super().__init__()
+        self.lstm = nn.LSTM(width_in, width, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x.transpose(1, 2))[0].transpose(1, 2)
+
+
+def test_a_recurrent_layer_can_go_where_a_module_around_it_gives_one_tensor(names, frames):
+    net = nn.Sequential(Sequence(2, 6), Sequence(6, 6), Sequence(6, 6), *head(6))
+    assert names(net) == [("1", "removable"), ("2", "removable")]
+    with pytest.raises(PlanError, match=r"lstm \(it gives more than one tensor\)"):
+        find_units(Recurrent().eval(), frames)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(2, 2, batch_first=True), nn.Linear(2, 5)
+
+    def forward(self, x):
+        return self.head(self.lstm(x.transpose(1, 2))[0].mean(1))
 
 
 def test_layers_before_and_after_residual_units_are_stem_and_head(names):

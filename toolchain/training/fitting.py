@@ -20,35 +20,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.progress import Progress, silent
-from toolchain.data.batches import BatchReader, Part, in_order
+from toolchain.data.batches import BatchReader, Part
 from toolchain.errors import TrainingError
-from toolchain.models.modes import evaluating
-from toolchain.training_hardware import ONE_DEVICE, Hardware, resolved
-from toolchain.training_learner import FitSettings, Learner, over_devices, rotated
-from toolchain.training_state import load, save
+from toolchain.training.answers import predictions_of
+from toolchain.training.hardware import ONE_DEVICE, Hardware, resolved
+from toolchain.training.learner import FitSettings, Learner, over_devices
+from toolchain.training.state import load, save
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-__all__ = [
-    "EVALUATION_BATCH",
-    "FitSettings",
-    "Hardware",
-    "History",
-    "accuracy_of",
-    "fit",
-    "logits_of",
-    "one_cycle",
-    "predictions_of",
-    "rotated",
-]
-
-# Frames at once where no gradient is kept: the speed no longer grows past this.
-EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ def fit(
             f"a batch of {settings.batch} frames is more than the {len(train)} training frames; lower it"
         )
     # Here, because it takes as long to import as torch, and most that imports this module does not train.
-    from toolchain.training_fabric import on_devices
+    from toolchain.training.fabric import on_devices
 
     if settings.distillation == 0:
         teacher = None
@@ -182,31 +165,3 @@ def one_cycle(step: int, steps: int) -> float:
     if step < rise:
         return 1.0 - (1.0 - 0.04) * (1 + math.cos(math.pi * step / rise)) / 2
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
-
-
-def logits_of(model: nn.Module, iq: NDArray[np.float32]) -> Tensor:
-    """The model's logits (n, classes) on frames (n, 2, length), in evaluation mode; computed where it is, given on the CPU."""
-    device = _device_of(model)
-    with evaluating(model):
-        starts = range(0, len(iq), EVALUATION_BATCH)
-        return torch.cat([model(torch.from_numpy(iq[at : at + EVALUATION_BATCH]).to(device)) for at in starts]).cpu()
-
-
-def predictions_of(model: nn.Module, part: Part, progress: Progress = silent) -> NDArray[np.int64]:
-    """The class that ``model`` gives each frame of ``part``, int64 (n,); computed on the device where the model is."""
-    device = _device_of(model)
-    predicted = np.empty(len(part), dtype=np.int64)
-    with evaluating(model):
-        for batch in in_order(part, EVALUATION_BATCH):
-            predicted[batch.position] = model(torch.from_numpy(batch.iq).to(device)).argmax(dim=1).cpu().numpy()
-            progress(int(batch.position[-1]) + 1, len(part), "frames")
-    return predicted
-
-
-def accuracy_of(model: nn.Module, part: Part, progress: Progress = silent) -> float:
-    """The fraction of the frames that ``model`` names rightly."""
-    return float((predictions_of(model, part, progress) == part.labels).mean())
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))

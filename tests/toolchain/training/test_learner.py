@@ -8,9 +8,9 @@ from torch import nn
 
 from deploy.progress import silent
 from toolchain.data.batches import Batch
-from toolchain.training_fabric import _Mixed, on_devices
-from toolchain.training_hardware import Hardware
-from toolchain.training_learner import FitSettings, Learner
+from toolchain.training.fabric import _Mixed, on_devices
+from toolchain.training.hardware import Hardware
+from toolchain.training.learner import FitSettings, Learner
 
 SETTINGS = FitSettings(steps=3, batch=8, learning_rate=1e-2, weight_decay=0.01, ema=0.75)
 

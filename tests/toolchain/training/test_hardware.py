@@ -6,7 +6,7 @@ import torch
 from toolchain.errors import RecipeError, TrainingError
 from toolchain.recipe import Recipe
 from toolchain.stages.train import hardware_of
-from toolchain.training_hardware import Hardware, resolved
+from toolchain.training.hardware import Hardware, resolved
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def machine(monkeypatch):
     def has(*, gpus, cores=4):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-        monkeypatch.setattr("toolchain.training_hardware.usable_cores", lambda: list(range(cores)))
+        monkeypatch.setattr("toolchain.training.hardware.usable_cores", lambda: list(range(cores)))
 
     return has
 

@@ -31,7 +31,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from deploy.progress import Progress, silent
 from toolchain.errors import TrainingError
-from toolchain.training_hardware import Hardware
+from toolchain.training.hardware import Hardware
 
 # For a process that was told to end, before it is killed.
 GRACE_S = 5.0

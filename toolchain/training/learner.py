@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolchain.data.batches import Batch
-from toolchain.training_state import Stateful
+from toolchain.training.state import Stateful
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

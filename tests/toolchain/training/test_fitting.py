@@ -11,7 +11,7 @@ from toolchain.data import Dataset, Part, from_memory
 from toolchain.errors import TrainingError
 from toolchain.models import create_model
 from toolchain.training import FitSettings, fit, one_cycle, predictions_of, rotated
-from toolchain.training_hardware import Hardware
+from toolchain.training.hardware import Hardware
 
 SETTINGS = FitSettings(steps=7, batch=16, learning_rate=1e-2, weight_decay=0.01)
 
@@ -187,7 +187,7 @@ def test_the_learning_rate_rises_for_a_quarter_and_falls_to_nothing():
 
 
 def test_distillation_is_hintons_loss():
-    from toolchain.training_learner import _loss
+    from toolchain.training.learner import _loss
 
     rng = torch.Generator().manual_seed(0)
     logits, answers = torch.randn(4, 3, generator=rng), torch.randn(4, 3, generator=rng)

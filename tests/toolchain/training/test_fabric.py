@@ -16,8 +16,8 @@ from deploy.progress import silent
 from toolchain.data import Dataset, Part, from_memory
 from toolchain.errors import TrainingError
 from toolchain.training import FitSettings, fit
-from toolchain.training_fabric import on_devices
-from toolchain.training_hardware import Hardware
+from toolchain.training.fabric import on_devices
+from toolchain.training.hardware import Hardware
 
 SETTINGS = FitSettings(steps=9, batch=16, learning_rate=1e-2, weight_decay=0.01, ema=0.5)
 TWO = Hardware(accelerator="cpu", devices=2)
@@ -25,7 +25,7 @@ TWO = Hardware(accelerator="cpu", devices=2)
 
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch):
-    monkeypatch.setattr("toolchain.training_hardware.usable_cores", lambda: [0, 1])
+    monkeypatch.setattr("toolchain.training.hardware.usable_cores", lambda: [0, 1])
 
 
 @pytest.fixture

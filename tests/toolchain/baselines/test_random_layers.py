@@ -1,0 +1,95 @@
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from torch import nn
+
+from toolchain.baselines import BASELINES, random_layers
+from toolchain.cost import cost
+from toolchain.errors import PlanError
+from toolchain.pruning import apply_plan, log_flow, plan_from_json
+
+
+class Widening(nn.Module):
+    """Four units behind a stem, of which the one that widens is fixed: it has no shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (2, 4, 4, 6, 6, 6)
+        self.layers = nn.Sequential(*(nn.Conv1d(*pair, 3, padding=1) for pair in pairwise(widths)))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, iq):
+        return self.head(self.layers(iq).mean(dim=2))
+
+
+@pytest.fixture
+def widening():
+    return Widening().eval()
+
+
+def test_every_baseline_is_in_the_table(model, frames):
+    plans = {
+        name: plan(model, frames, keep=3, **({"seed": 0} if name == "random" else {}))
+        for name, plan in BASELINES.items()
+    }
+    assert {name: len(plan.kept) for name, plan in plans.items()} == {"psr": 3, "random": 3}
+
+
+def test_a_larger_plan_holds_every_smaller_one(model, frames):
+    kept = [set(random_layers(model, frames, keep=keep, seed=2).kept) for keep in range(1, 10)]
+    assert all(smaller < larger for smaller, larger in pairwise(kept))
+    assert kept[-1] == set(range(9))
+
+
+def test_a_cut_gets_the_most_units_of_its_order_that_fit(model, frames):
+    for seed in range(5):
+        plan = random_layers(model, frames, macs_cut=0.5, seed=seed)
+        larger = random_layers(model, frames, keep=len(plan.kept) + 1, seed=seed)
+        assert set(plan.kept) < set(larger.kept)
+        assert plan.macs_left <= 0.5 * plan.macs < larger.macs_left
+
+
+def test_parameters_are_cut_as_macs_are(model, frames):
+    plan = random_layers(model, frames, params_cut=0.4, seed=1)
+    assert cost(apply_plan(plan, model), (2, 64)).params == plan.params_left <= 0.6 * plan.params
+    assert random_layers(model, frames, keep=len(plan.kept) + 1, seed=1).params_left > 0.6 * plan.params
+
+
+def test_each_unit_is_drawn_as_often_as_another(widening):
+    frames = np.zeros((1, 2, 16), np.float32)
+    drawn = Counter(index for seed in range(30) for index in random_layers(widening, frames, keep=2, seed=seed).kept)
+    # The fixed unit always; of the three others ten draws each are expected.
+    assert sorted(drawn.values())[-1] == 30
+    assert all(5 <= count <= 15 for count in sorted(drawn.values())[:-1])
+    assert len(drawn) == 4
+
+
+def test_what_is_fixed_stays(widening):
+    frames = np.zeros((1, 2, 16), np.float32)
+    plans = [random_layers(widening, frames, keep=2, seed=seed) for seed in range(4)]
+    (fixed,) = plans[0].fixed
+    assert all(fixed in plan.kept and len(plan.kept) == 2 for plan in plans)
+    assert random_layers(widening, frames, keep=1, seed=0).kept == (fixed,)
+
+
+def test_a_plan_is_a_plan(model, frames):
+    plan = random_layers(model, frames, keep=4, seed=3)
+    assert plan_from_json(plan.to_json()) == plan
+    assert plan == random_layers(model, frames, keep=4, seed=3)
+    assert plan.log_flow == pytest.approx(log_flow(model, plan.kept, (2, 64)), rel=1e-12)
+    assert cost(apply_plan(plan, model), (2, 64)).macs == plan.macs_left
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"keep": 10}, "asks for 10 units of 9"),
+        ({"macs_cut": 0.999}, "no plan removes that much"),
+        ({}, "one of keep, macs_cut, params_cut; got none"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(model, frames, asked, message):
+    with pytest.raises(PlanError, match=message):
+        random_layers(model, frames, **asked, seed=0)
