@@ -167,7 +167,8 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         (["W", "--keep", "3"], "plain weights do not say which model they belong to"),
         (["--model", "resnet1d56", "--weights", "W", "--keep", "3"], "the weights do not fit the model"),
         (["--keep", "3"], "expected a file that thinwave wrote, or --model NAME"),
-        (["vt-cnn2", "--keep", "1"], "has no unit that can be dropped"),
+        (["resnet1d20", "--keep", "1"], "a name of the zoo is an untrained model"),
+        (["--model", "lstm2", "--weights", "L", "--keep", "1"], "has no unit that can be dropped"),
         (["none.safetensors", "--keep", "1"], "there is no such file"),
         (["resnet1d21", "--keep", "1"], 'did you mean "resnet1d20"'),
     ],
@@ -175,6 +176,9 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
 def test_what_cannot_be_pruned_ends_in_one_message_and_leaves_nothing(
     refused_here, weights, frames_file, tmp_path, options, message
 ):
-    given = [str(weights) if option == "W" else option for option in options]
+    if "L" in options:
+        torch.save(create_model("lstm2", 5, 64).state_dict(), tmp_path / "L.pt")
+    files = {"W": str(weights), "L": str(tmp_path / "L.pt")}
+    given = [files.get(option, option) for option in options]
     assert message in refused_here("prune", *given, "--data", frames_file, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
