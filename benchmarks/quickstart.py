@@ -3,7 +3,7 @@
     python benchmarks/quickstart.py [--data FILE] [--seeds 1,2,3]
 
 Runs the real command in a process of its own, a seed after another, and writes ``benchmarks/results/quickstart.json``
-and the first seed's ``quickstart.png`` (with ``--data``: ``quickstart-FILE``). Every figure comes with the bar that it is
+and the first seed's ``quickstart.png`` and ``plan.png`` (with ``--data``: ``quickstart-FILE``). Every figure comes with the bar that it is
 held to; a figure that misses its bar is shown as missed. Close other programs: times are those of the machine as it is.
 """
 
@@ -74,6 +74,8 @@ def quickstart(seed: int, data: Path | None, picture: Path) -> dict[str, Any]:
         seconds = time.monotonic() - started
         results = json.loads((out / "results.json").read_text())
         shutil.copy(out / "figures" / "accuracy.png", picture)
+        if data is None:
+            shutil.copy(out / "figures" / "plan.png", picture.with_name("plan.png"))
     return {
         "seed": seed,
         "seconds": round(seconds, 1),

@@ -72,12 +72,18 @@ def thinwave():
 def thinwave_here(capsys):
     """The command, run in this process: torch is imported already, which takes seconds in a fresh one."""
 
-    def run(*arguments):
-        code = run_command_line(command, [str(argument) for argument in arguments], user_errors=(ToolchainError,))
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
 
-    return run
+    def run(*arguments):
+        # As a process gets them: bytes that are no UTF-8 come as surrogates.
+        words = [os.fsdecode(_text(argument)) for argument in arguments]
+        code = run_command_line(command, words, user_errors=(ToolchainError,))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
+
+    yield run
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture

@@ -103,53 +103,53 @@ def cells(count, length=128):
     return iq, np.arange(count) % 2, np.full(count, 10, np.float32)
 
 
-def test_a_recipe_that_is_missing_or_wrong(refused, tmp_path, small):
-    assert "there is no such recipe" in refused("run", tmp_path / "none.toml")
-    said = refused("run", small, "--set", "plan.kep=1", "--set", "trian.steps=1")
+def test_a_recipe_that_is_missing_or_wrong(refused_here, tmp_path, small):
+    assert "there is no such recipe" in refused_here("run", tmp_path / "none.toml")
+    said = refused_here("run", small, "--set", "plan.kep=1", "--set", "trian.steps=1")
     assert 'plan.kep: unknown key, did you mean "keep"?' in said
     assert 'trian: unknown key, did you mean "train"?' in said
 
 
-def test_an_option_that_is_unknown_is_shown_the_help(refused, small):
-    said = refused("run", small, "--outt", "x")
+def test_an_option_that_is_unknown_is_shown_the_help(refused_here, small):
+    said = refused_here("run", small, "--outt", "x")
     assert "--outt" in said
     assert "--help" in said
 
 
-def test_a_data_file_that_is_missing(refused, tmp_path):
-    said = refused("quickstart", "--data", tmp_path / "none.pkl", "--out", tmp_path / "run")
+def test_a_data_file_that_is_missing(refused_here, tmp_path):
+    said = refused_here("quickstart", "--data", tmp_path / "none.pkl", "--out", tmp_path / "run")
     assert "none.pkl" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_a_data_file_of_another_format(refused, tmp_path):
+def test_a_data_file_of_another_format(refused_here, tmp_path):
     (tmp_path / "a.pkl").write_text("modulation,snr\nBPSK,3\n")
-    said = refused("quickstart", "--data", tmp_path / "a.pkl", "--out", tmp_path / "run")
+    said = refused_here("quickstart", "--data", tmp_path / "a.pkl", "--out", tmp_path / "run")
     assert "a.pkl" in said
 
 
-def test_a_pickle_that_would_run_code_is_refused_before_it_does(refused, tmp_path):
+def test_a_pickle_that_would_run_code_is_refused_before_it_does(refused_here, tmp_path):
     class Evil:
         def __reduce__(self):
             return (os.system, (f"touch {tmp_path / 'ran'}",))
 
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({("BPSK", 0): Evil()}))
-    said = refused("quickstart", "--data", tmp_path / "evil.pkl", "--out", tmp_path / "run")
+    said = refused_here("quickstart", "--data", tmp_path / "evil.pkl", "--out", tmp_path / "run")
     assert "system" in said
     assert not (tmp_path / "ran").exists()
 
 
-def test_frames_with_nan(refused, tmp_path, small):
+def test_frames_with_nan(refused_here, tmp_path, small):
     iq, label, snr_db = cells(40)
     frames_file(tmp_path / "f.h5", iq, label, snr_db)
     with h5py.File(tmp_path / "f.h5", "r+") as file:
         file["iq"][7, 0, 3] = np.nan
-    said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
+    said = refused_here("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
     assert "NaN" in said
     assert "frame 7" in said
 
 
-def test_frames_of_the_wrong_length_for_the_model_that_was_brought(refused, tmp_path, small):
+def test_frames_of_the_wrong_length_for_the_model_that_was_brought(refused_here, tmp_path, small):
     import torch
 
     from toolchain.models import ModelCard, create_model, save_model
@@ -159,31 +159,31 @@ def test_frames_of_the_wrong_length_for_the_model_that_was_brought(refused, tmp_
     save_model(tmp_path / "m.safetensors", create_model("resnet1d20", 2, 64, generator=generator), card)
     frames_file(tmp_path / "f.h5", *cells(40))
     small.write_text("")
-    said = refused(
+    said = refused_here(
         "run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--set", f"model.weights={tmp_path / 'm.safetensors'}",
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert "128 samples; expected 64" in said
 
 
-def test_one_class_only(refused, tmp_path, small):
+def test_one_class_only(refused_here, tmp_path, small):
     iq, label, snr_db = cells(40)
     frames_file(tmp_path / "f.h5", iq, label * 0, snr_db)
-    said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
+    said = refused_here("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
     assert "one class" in said
 
 
-def test_an_output_folder_that_holds_something_else(refused, tmp_path, small):
+def test_an_output_folder_that_holds_something_else(refused_here, tmp_path, small):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
-    assert "no run of thinwave" in refused("run", small, "--out", tmp_path / "mine")
-    assert "this is a file" in refused("run", small, "--out", tmp_path / "mine" / "thesis.tex")
+    assert "no run of thinwave" in refused_here("run", small, "--out", tmp_path / "mine")
+    assert "this is a file" in refused_here("run", small, "--out", tmp_path / "mine" / "thesis.tex")
 
 
-def test_a_target_or_a_thread_count_that_is_not_this_machines(refused, tmp_path, small):
-    said = refused("run", small, "--set", "profile.target=x86-cpi", "--out", tmp_path / "run")
+def test_a_target_or_a_thread_count_that_is_not_this_machines(refused_here, tmp_path, small):
+    said = refused_here("run", small, "--set", "profile.target=x86-cpi", "--out", tmp_path / "run")
     assert 'did you mean "x86-cpu"' in said
-    said = refused("run", small, "--set", "run.threads=9999", "--out", tmp_path / "run")
+    said = refused_here("run", small, "--set", "run.threads=9999", "--out", tmp_path / "run")
     assert "run.threads = 9999: this process may use" in said
 
 
@@ -210,42 +210,44 @@ def test_a_target_or_a_thread_count_that_is_not_this_machines(refused, tmp_path,
         ("finetune.batch=5000", "finetune.batch = 5000: more than the"),
     ],
 )
-def test_what_can_be_known_at_the_start_is_said_at_the_start(refused, small, tmp_path, change, said):
-    told = refused("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--set", change,
+def test_what_can_be_known_at_the_start_is_said_at_the_start(refused_here, small, tmp_path, change, said):
+    told = refused_here("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--set", change,
                    "--out", tmp_path / "run")  # fmt: skip
     assert said in told
     assert not (tmp_path / "run" / "original.safetensors").exists()
 
 
-def test_a_folder_in_which_nothing_was_finished_takes_another_recipe(refused, thinwave, small, tmp_path):
-    refused("run", small, "--set", "train.batch=5000", "--set", "data.frames_per_cell=20", "--out", tmp_path / "run")
-    said = refused(
+def test_a_folder_in_which_nothing_was_finished_takes_another_recipe(refused_here, thinwave, small, tmp_path):
+    refused_here(
+        "run", small, "--set", "train.batch=5000", "--set", "data.frames_per_cell=20", "--out", tmp_path / "run"
+    )
+    said = refused_here(
         "run", small, "--set", "data.frames_per_cell=20", "--set", "train.batch=6000", "--out", tmp_path / "run"
     )
     assert "train.batch = 6000" in said
 
 
-def test_an_empty_name_is_not_taken_for_no_name(refused, tmp_path):
-    assert "data.file" in refused("quickstart", "--data", "", "--out", tmp_path / "run")
-    assert "2016: there is no such file" in refused("quickstart", "--data", "2016", "--out", tmp_path / "run")
-    assert "this is no UTF-8 text" in refused("quickstart", "--data", b"\xff.pkl", "--out", tmp_path / "run")
+def test_an_empty_name_is_not_taken_for_no_name(refused_here, tmp_path):
+    assert "data.file" in refused_here("quickstart", "--data", "", "--out", tmp_path / "run")
+    assert "2016: there is no such file" in refused_here("quickstart", "--data", "2016", "--out", tmp_path / "run")
+    assert "this is no UTF-8 text" in refused_here("quickstart", "--data", b"\xff.pkl", "--out", tmp_path / "run")
 
 
-def test_a_name_that_is_too_long_is_said(refused, small, tmp_path):
-    assert "name too long" in refused("run", small, "--out", tmp_path / ("x" * 300))
+def test_a_name_that_is_too_long_is_said(refused_here, small, tmp_path):
+    assert "name too long" in refused_here("run", small, "--out", tmp_path / ("x" * 300))
 
 
-def test_a_cell_with_too_few_frames_is_named(refused, small, tmp_path):
+def test_a_cell_with_too_few_frames_is_named(refused_here, small, tmp_path):
     iq, label, snr_db = cells(40)
     snr_db[0] = 12
     frames_file(tmp_path / "f.h5", iq, label, snr_db, classes=("BPSK", "QPSK"))
-    said = refused("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
+    said = refused_here("run", small, "--set", f"data.file={tmp_path / 'f.h5'}", "--out", tmp_path / "run")
     assert "BPSK at 12 dB" in said
 
 
-def test_an_unknown_preset_or_model(refused, tmp_path, small):
-    assert "rml2016a" in refused("run", small, "--set", "data.preset=rml2016", "--out", tmp_path / "run")
-    said = refused(
+def test_an_unknown_preset_or_model(refused_here, tmp_path, small):
+    assert "rml2016a" in refused_here("run", small, "--set", "data.preset=rml2016", "--out", tmp_path / "run")
+    said = refused_here(
         "run", small, "--set", "model.name=resnet1d65", "--set", "data.frames_per_cell=10", "--out", tmp_path / "r"
     )
     assert 'did you mean "resnet1d56"?' in said
@@ -270,9 +272,9 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "finished"), [("100k", set()), ("600k", {"data"})])
-def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(refused, small, small_disk, size, finished):
+def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(refused_here, small, small_disk, size, finished):
     run = small_disk(size) / "run"
-    said = refused("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--out", run)
+    said = refused_here("run", small, "--set", "data.frames_per_cell=20", "--set", "data.snr_min_db=18", "--out", run)
     assert "No space left on device" in said
     assert {file.stem for file in (run / ".thinwave" / "stages").glob("*.json")} == finished
     assert not list((run / ".thinwave" / "work").glob("*/out"))

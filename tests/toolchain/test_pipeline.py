@@ -174,10 +174,10 @@ def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_f
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     other = ("run", recipe, "--out", folder, "--set", "plan.keep=4")
-    refused = thinwave(*other)
-    assert refused.returncode == 2
-    assert "plan.keep: 3 -> 4" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused_here = thinwave(*other)
+    assert refused_here.returncode == 2
+    assert "plan.keep: 3 -> 4" in refused_here.stderr
+    assert "Traceback" not in refused_here.stderr
     replaced = thinwave(*other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
     assert replaced.stdout.count("finished before,") == 2
@@ -216,9 +216,9 @@ def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(thinwa
 
 def test_the_model_file_and_the_recipe_must_name_the_same_architecture(thinwave, finished, recipe, tmp_path):
     changes = ("--set", f"model.weights={finished[0] / 'original.safetensors'}", "--set", "model.name=resnet1d56")
-    refused = thinwave("run", recipe, "--out", tmp_path / "run", *changes)
-    assert refused.returncode == 2
-    assert "holds a resnet1d20" in refused.stderr
+    refused_here = thinwave("run", recipe, "--out", tmp_path / "run", *changes)
+    assert refused_here.returncode == 2
+    assert "holds a resnet1d20" in refused_here.stderr
 
 
 def wait_for(condition, process, limit_s=300.0):
@@ -332,11 +332,13 @@ def test_the_same_frames_under_another_name_are_the_same_run(finished, recipe, t
     assert second.stdout.count("finished before,") == 7
 
 
-def test_a_dead_model_ends_with_what_is_wrong(finished, recipe, refused, tmp_path):
+def test_a_dead_model_ends_with_what_is_wrong(finished, recipe, refused_here, tmp_path):
     model, card = load_model(finished[0] / "original.safetensors")
     torch.nn.init.zeros_(model.head[2].weight)
     save_model(tmp_path / "dead.safetensors", model, card)
-    said = refused("run", recipe, "--out", tmp_path / "run", "--set", f"model.weights={tmp_path / 'dead.safetensors'}")
+    said = refused_here(
+        "run", recipe, "--out", tmp_path / "run", "--set", f"model.weights={tmp_path / 'dead.safetensors'}"
+    )
     assert "no synaptic flow passes the network (log-flow -inf)" in said
 
 
@@ -389,18 +391,18 @@ def test_the_report_says_what_the_results_say(finished):
     assert all(f"{index} (stages." in text for index in results["plan"]["kept"])
 
 
-def test_a_replacement_that_fails_leaves_the_run_that_was_there(finished, recipe, refused, thinwave, tmp_path):
+def test_a_replacement_that_fails_leaves_the_run_that_was_there(finished, recipe, refused_here, thinwave, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
     (tmp_path / "junk.h5").write_text("no frames")
-    refused("run", recipe, "--out", folder, "--replace", "--set", f"data.file={tmp_path / 'junk.h5'}")
+    refused_here("run", recipe, "--out", folder, "--replace", "--set", f"data.file={tmp_path / 'junk.h5'}")
     again = thinwave("run", recipe, "--out", folder)
     assert again.stdout.count("finished before,") == 7, again.stderr
 
 
-def test_a_pruned_model_can_be_pruned_again(finished, thinwave, tmp_path):
+def test_a_pruned_model_can_be_pruned_again(finished, thinwave_here, tmp_path):
     folder, _ = finished
-    done = thinwave(
+    done = thinwave_here(
         "prune",
         folder / "pruned.safetensors",
         "--data",
