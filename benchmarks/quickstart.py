@@ -3,8 +3,9 @@
     python benchmarks/quickstart.py [--data FILE] [--seeds 1,2,3]
 
 Runs the real command in a process of its own, a seed after another, and writes ``benchmarks/results/quickstart.json``
-and the first seed's ``quickstart.png`` and ``plan.png`` (with ``--data``: ``quickstart-FILE``). Every figure comes with the bar that it is
-held to; a figure that misses its bar is shown as missed. Close other programs: times are those of the machine as it is.
+and the first seed's ``quickstart.png`` and ``plan.png`` (with ``--data``: ``quickstart-FILE``). Every figure comes with
+the bar that it is held to; a figure that misses its bar is shown as missed. Close other programs: times are those of the
+machine as it is.
 """
 
 from __future__ import annotations
