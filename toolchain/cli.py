@@ -104,8 +104,8 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run`, `quickstart`, `train` and `evaluate` need the toolchain extra, `data inspect --plots` matplotlib of it; the others
-    also work on a device that has no torch.
+    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune` and `finetune` need the toolchain extra, `data inspect --plots`
+    matplotlib of it; the others also work on a device that has no torch.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from toolchain.cli_options import (
     require_extra,
     selection_options,
 )
+from toolchain.errors import ToolchainError
 
 if TYPE_CHECKING:
     from toolchain.pruning.selection import Direction
+
+log = logging.getLogger(__name__)
 
 SIMILARITIES = ("cka", "cosine", "rsa")
 SIGNATURES = ("row", "sum")
@@ -101,19 +105,19 @@ def cost(
     import numpy as np
 
     from toolchain.cost import cost as cost_of
-    from toolchain.errors import ModelError
+    from toolchain.errors import PlanError
     from toolchain.models import open_model
     from toolchain.pruning import look_at_units
     from toolchain.report.cost_text import cost_to_json, show_cost
 
     model, card = open_model(model_text, name=model_name, weights=weights, classes=classes, length=length)
-    if length not in (None, card.length):
-        raise ModelError(
-            f"{model_text}: takes frames of {card.length} samples, and --length says {length}; leave it out"
-        )
     shape = (2, card.length)
     weight = cost_of(model, shape)
     found = look_at_units(model, np.zeros((1, *shape), dtype=np.float32), units or None)
+    if units and not found:
+        raise PlanError(
+            f"--units {' '.join(units)}: no module that runs has such a name; without it `thinwave cost` shows some"
+        )
     name = str(model_text or model_name)
     if json_path:
         write_json(json_path, cost_to_json(name, shape, weight, found))
@@ -132,7 +136,11 @@ def cost(
 )
 @model_options
 @data_option
-@click.option("--keep", type=UnitsToKeep(), help="Units that stay: a number, or as 0.25 a fraction of them.")
+@click.option(
+    "--keep",
+    type=UnitsToKeep(),
+    help="Units that stay: 7 is their number, 0.25 a fraction of them (1.0 is all, 1 is one).",
+)
 @click.option("--macs-cut", type=float, metavar="F", help="Least fraction of the MACs that goes, as 0.85.")
 @click.option("--params-cut", type=float, metavar="F", help="Least fraction of the parameters that goes.")
 @click.option(
@@ -200,6 +208,8 @@ def prune(
 ) -> None:
     """Choose which units of MODEL stay, on training frames of FILE, and write the smaller model.
 
+    One budget says how many: --keep, --macs-cut or --params-cut.
+
     MODEL is a file that thinwave wrote; or a name of the zoo or package.module:factory, with its --weights. On the set that
     it was trained on, the frames are of its own training split.
     """
@@ -213,6 +223,15 @@ def prune(
     from toolchain.trained_model import model_and_set, require_length, use_for_more_training
 
     # What can be known to be wrong before a large file is opened.
+    given = [
+        name
+        for name, value in (("--keep", keep), ("--macs-cut", macs_cut), ("--params-cut", params_cut))
+        if value is not None
+    ]
+    if len(given) != 1:
+        raise ToolchainError(
+            f"expected one budget, --keep, --macs-cut or --params-cut; got {' and '.join(given) or 'none'}"
+        )
     job = PruningJob(
         budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
         frames=frames,
@@ -224,7 +243,10 @@ def prune(
         units=units or None,
         seed=seed,
     )
-    refuse_used(out, replace=replace)
+    read = [Path(text) for text in (model_text,) if text is not None] + ([weights] if weights else [])
+    refuse_used(out, replace=replace, read=read)
+    if json_path not in (None, "-") and Path(str(json_path)).resolve().parent == out.resolve():
+        raise ToolchainError(f"--json {json_path}: lies in the folder --out {out} that is written; name another place")
     use = use_in_words(classes=classes, snr_db=snr_db, split=split or SPLITS[0], seed=seed)
     asked = None if (classes, snr_db, split) == (None, None, None) else use
     with progress_bar(stderr, "prune") as progress:
@@ -232,6 +254,8 @@ def prune(
             model_text, file, use, name=model_name, weights=weights, length=length, unknown_snr_db=unknown_snr_db,
             progress=progress,
         )  # fmt: skip
+        if is_own(card.architecture) and weights is None and (model_text is None or is_own(model_text)):
+            log.warning("no --weights: the model is pruned with the weights that %s gave it", card.architecture)
         require_length(dataset, card)
         use = use_for_more_training(dataset, card, asked) or use
         plan = prune_on(dataset, use, model, card, job, out, progress=progress)
@@ -239,6 +263,6 @@ def prune(
         write_json(json_path, {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)})
     if json_path != "-":
         words = ["--teacher", str(model_text or model_name)] + (["--teacher-weights", str(weights)] if weights else [])
-        if model_name is not None and is_own(model_name):
-            words += ["--model", model_name]
+        if is_own(card.architecture):
+            words += ["--model", card.architecture]
         show_plan(stdout(), plan, out, next_words=["--data", str(file), *words])

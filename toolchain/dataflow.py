@@ -7,7 +7,7 @@ operation each: their insides differ from one processor to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,10 +90,6 @@ class Dataflow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "cuts", tuple(self._cuts()))
 
-    def readers(self, value: int) -> list[int]:
-        """The positions of the operations that read ``value``."""
-        return [at for at, operation in enumerate(self.operations) if value in operation.reads]
-
     def _cuts(self) -> Iterator[int | None]:
         last_read = [-1] * len(self.shapes)
         for at, operation in enumerate(self.operations):
@@ -128,7 +124,7 @@ def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
     return Dataflow(tuple(recorder.operations), tuple(recorder.calls), tuple(recorder.shapes), recorder.source, value)
 
 
-def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: dict[int, Callable[[Tensor], None]]) -> None:
+def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: Mapping[int, Callable[[Tensor], None]]) -> None:
     """Run ``model`` on other ``frames`` as in ``flow`` and hand each value in ``wanted`` to its function as it comes.
 
     Nothing is kept, so memory does not grow with the layers. Raises ModelError where the model runs otherwise on these
@@ -137,13 +133,16 @@ def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: dict[int, C
     expected = {}
     for operation in flow.operations:
         for position, value in enumerate(operation.outputs):
-            if value in wanted:
+            if value is not None and value in wanted:
                 expected[operation.serial] = (operation, position, wanted[value], flow.shapes[value])
     follower = _Follower(expected)
     with _watched(model, follower), follower:
         model(frames)
     if follower.handed != len(expected):
-        raise ModelError("the model runs other operations on these frames than on two; its layers cannot be compared")
+        raise ModelError(
+            "the model runs otherwise on these frames than on a few, so that its layers cannot be compared; expected one that "
+            "does the same with every frame"
+        )
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -283,7 +282,9 @@ class _Follower(_Watch):  # type: ignore[no-untyped-call]
             return
         operation, position, take, shape = self.expected[self.serial]
         produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
-        if function is operation.function and tuple(produced[position].shape[1:]) == shape[1:]:
+        given = produced[position].shape
+        differing = sum(before != now for before, now in zip(shape, given, strict=False))
+        if function is operation.function and len(given) == len(shape) and differing <= 1:
             take(produced[position])
             self.handed += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,26 +99,44 @@ def training_frames(dataset: Dataset, use: DataUse, count: int, seed: int) -> ND
 
 def _write(out: Path, plan: Plan, matrix: NDArray[np.float64], model: nn.Module, card: ModelCard) -> None:
     """Write beside the places first: what was there stays until all is complete."""
-    out.mkdir(parents=True, exist_ok=True)
+    new = not out.exists()
     files = {name: out / f".{name}.partial" for name in (PLAN, MODEL, PICTURE)}
     try:
+        out.mkdir(parents=True, exist_ok=True)
         files[PLAN].write_text(json.dumps(plan.to_json(), indent=1) + "\n")
         save_model(files[MODEL], model, card)
         save(plan_figure(plan, matrix), files[PICTURE])
         for name, partial in files.items():
             partial.replace(out / name)
+    except OSError as error:
+        raise RunError(
+            f"{out}: cannot be written: {error.strerror}; make room, or name another folder with --out"
+        ) from error
     finally:
         for partial in files.values():
-            partial.unlink(missing_ok=True)
+            if partial.exists():
+                partial.unlink()
+        if new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
 
 
-def refuse_used(out: Path, *, replace: bool) -> None:
-    """Raise RunError where ``out`` is no folder, or holds one of the files that would be written, unless ``replace``."""
+def refuse_used(out: Path, *, replace: bool, read: Sequence[Path] = ()) -> None:
+    """Raise RunError where ``out`` is no folder, or holds what would be written over, unless ``replace``.
+
+    ``read`` are files that go into the work: they are never written over.
+    """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is there and is no folder; name another with --out")
+    lost = [path for path in read if path.exists() and any(_same(path, out / name) for name in (PLAN, MODEL, PICTURE))]
+    if lost:
+        raise RunError(f"{lost[0]}: is what is read; name another folder with --out, so that nothing is lost")
     there = [name for name in (PLAN, MODEL, PICTURE) if (out / name).exists()]
     if there and not replace:
         raise RunError(f"{out}: holds {', '.join(there)} already; name another folder, or write over it with --replace")
+
+
+def _same(path: Path, other: Path) -> bool:
+    return other.exists() and path.samefile(other)
 
 
 def summary(plan: Plan) -> dict[str, Any]:

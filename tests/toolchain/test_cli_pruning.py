@@ -38,7 +38,7 @@ def test_cost_prints_units_and_sums_for_people_and_machines(thinwave_here, tmp_p
     assert said.returncode == 0, said.stderr
     assert "stages.1.0 16x128 -> 32x64 reducible  5,312   327,680   8.3% 24,576" in said.stdout
     assert "3,945,152" in said.stdout
-    assert "reducible: stages.1.0, stages.2.0: its shortcut stays" in said.stdout
+    assert "reducible: stages.1.0, stages.2.0 (its shortcut stays)" in said.stdout
     values = json.loads((tmp_path / "cost.json").read_text())
     assert (values["params"], values["macs"], values["flops"]) == (94_027, 3_945_152, 7_890_304)
     assert [unit["kind"] for unit in values["units"]].count("reducible") == 2
@@ -83,7 +83,7 @@ def own(tmp_path, monkeypatch):
 def test_a_users_own_model_is_weighed_and_pruned_with_its_weights(thinwave_here, refused_here, own, frames_file):
     said = thinwave_here("cost", "--model", "mine:Chain", "--length", "64")
     assert said.returncode == 0, said.stderr
-    assert "4 of 4 units can be dropped" in said.stdout
+    assert "4 of 4 units can be dropped; a plan keeps one at least" in said.stdout
 
     torch.save(build_model("mine:Chain", 5, 64).state_dict(), own / "chain.pt")
     said = thinwave_here(
@@ -148,12 +148,20 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
     assert "holds plan.json, model.safetensors, plan.png already" in refused_here(*command)
     assert (out / "plan.json").read_bytes() == before
     assert thinwave_here(*command, "--replace").returncode == 0
+    # Nor what is read, whatever is asked for; nor the plan by what --json writes.
+    again = ("prune", out / "model.safetensors", "--data", frames_file, "--keep", "2", "--out", out, "--replace")
+    assert "is what is read" in refused_here(*again)
+    assert "lies in the folder --out" in refused_here(*command, "--replace", "--json", out / "plan.json")
+    assert plan_from_json(json.loads((out / "plan.json").read_text())) == plan
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "resnet1d20", "--weights", "W"], "a budget is one of keep, macs_cut, params_cut; got none"),
+        (
+            ["--model", "resnet1d20", "--weights", "W"],
+            "expected one budget, --keep, --macs-cut or --params-cut; got none",
+        ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "12"], "keep = 12 asks for 12 units of 9"),
         (

@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from deploy.progress import Progress, silent
-from toolchain.errors import PlanError
 from toolchain.pruning import Budget, Plan, find_units, plan_on, similarity_matrix
+from toolchain.pruning.frames import as_frames, require_finite
+from toolchain.pruning.plan import globs
 from toolchain.pruning.planning import SIGNATURES
-from toolchain.pruning.segmentation import diameters
+from toolchain.pruning.segmentation import fisher_table, require_blocks
 
 Matrix = NDArray[np.float64]
 
 
 def psr(
     model: nn.Module,
-    frames: NDArray[np.float32],
+    frames: ArrayLike | Tensor,
     *,
     keep: int | float | None = None,
     macs_cut: float | None = None,
@@ -40,7 +41,10 @@ def psr(
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
     budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
+    require_finite(model)
+    units, frames = globs(units), as_frames(frames)
     found = find_units(model, frames, units)
+    blocks = require_blocks(blocks, len(found))
     matrix = similarity_matrix(model, frames, found, similarity)
     plan = plan_on(
         matrix,
@@ -74,24 +78,11 @@ def walked_back(signatures: Matrix, blocks: int) -> tuple[int, ...]:
 
     Raises PlanError unless 1 <= blocks <= n.
     """
-    if not 1 <= blocks <= len(signatures):
-        raise PlanError(f"cannot cut {len(signatures)} units into {blocks} blocks: expected 1 to {len(signatures)}")
-    loss = fisher_table(signatures, blocks)
+    loss, _ = fisher_table(signatures, blocks)
     end, starts = len(signatures), []
-    for left in range(blocks - 1, 0, -1):
+    for left in range(len(loss) - 2, 0, -1):
         current = loss[left + 1, end]
         below = [n for n in range(left, end) if loss[left, n] < current]
         end = (below or [n for n in range(left, end) if loss[left, n] == current])[-1]
         starts.append(end)
     return (0, *reversed(starts))
-
-
-def fisher_table(signatures: Matrix, blocks: int) -> Matrix:
-    """L (blocks + 1, n + 1): L[k, m] is the least scatter of the first m ``signatures`` in k blocks, infinite for m < k."""
-    n, diameter = len(signatures), diameters(signatures)
-    loss = np.full((blocks + 1, n + 1), np.inf)
-    loss[0, 0] = 0.0
-    for k in range(1, blocks + 1):
-        for end in range(k, n + 1):
-            loss[k, end] = (loss[k - 1, k - 1 : end] + diameter[k - 1 : end, end - 1]).min()
-    return loss

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
 
 from toolchain.cost import Cost, cost
-from toolchain.errors import PlanError
-from toolchain.pruning import Budget, Plan, Unit, find_units, units_to_keep
-from toolchain.pruning.budget import ROUNDING
+from toolchain.pruning import Budget, Plan, Unit, find_units
+from toolchain.pruning.budget import Share, count_to_keep, most_kept, savings_of
+from toolchain.pruning.frames import as_frames, require_finite
+from toolchain.pruning.plan import finite_or_none, globs, settings_of
+from toolchain.pruning.planning import seed_asked
 from toolchain.pruning.synflow import linear_chain, one_thread
 
 
 def random_layers(
     model: nn.Module,
-    frames: NDArray[np.float32],
+    frames: ArrayLike | Tensor,
     *,
     keep: int | float | None = None,
     macs_cut: float | None = None,
@@ -35,6 +36,9 @@ def random_layers(
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
     budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
+    seed = seed_asked(seed)
+    require_finite(model)
+    units, frames = globs(units), as_frames(frames)
     found = find_units(model, frames, units)
     shape = tuple(frames.shape[1:])
     whole = cost(model, shape)
@@ -42,30 +46,21 @@ def random_layers(
     with one_thread():
         chain = linear_chain(model, shape, units)
         flow_whole, flow = chain.log_flow(range(len(found))), chain.log_flow(kept)
-    asked = {name: value for name, value in vars(budget).items() if value is not None}
     return Plan(
         units=tuple(found),
         boundaries=(0,),
         kept=kept,
-        scores=(_finite(flow),),
+        scores=(finite_or_none(flow),),
         scored_by=("random",),
         candidate_log_flows=((),),
-        log_flow=_finite(flow),
-        log_flow_whole=_finite(flow_whole),
+        log_flow=finite_or_none(flow),
+        log_flow_whole=finite_or_none(flow_whole),
         # Nobody looked for blocks.
         losses=(),
         params=whole.params,
         macs=whole.macs,
         frame_shape=shape,
-        settings={
-            **asked,
-            "frames": len(frames),
-            "blocks": 1,
-            "score": "random",
-            "seed": seed,
-            "baseline": "random",
-            **({} if units is None else {"units": list(units)}),
-        },
+        settings=settings_of(budget, frames, units, blocks=1, score="random", seed=seed, baseline="random"),
     )
 
 
@@ -79,33 +74,20 @@ def _drawn(units: Sequence[Unit], whole: Cost, budget: Budget, rng: np.random.Ge
         return tuple(sorted((*fixed, *order[: count - len(fixed)])))
 
     if budget.cut is None:
-        assert budget.keep is not None  # a budget is one of three
-        count = units_to_keep(budget.keep, len(units))
-        if count < least:
-            raise PlanError(
-                f"keep = {budget.keep} asks for {count} of {len(units)} units, but {len(fixed)} are fixed and always kept; "
-                f"expected {least} to {len(units)}"
-            )
-        return of(count)
+        return of(count_to_keep(budget.keep, len(units), len(fixed), least))
     what, fraction = budget.cut
+
+    def whole_network(count: int) -> list[Share]:
+        return [[(range(len(units)), count)]]
+
     # Each of these draws holds the next: the first that fits is the largest.
-    for kept in map(of, range(len(units) - 1, least - 1, -1)):
-        if _removed(units, whole, kept, what) >= fraction - ROUNDING:
-            return kept
-    most = _removed(units, whole, of(least), what)
-    raise PlanError(
-        f"{what}_cut = {fraction:g}: no plan removes that much; this draw keeps {least} of {len(units)} units at least and "
-        f"removes {most:.2%}: ask for at most {what}_cut = {int(most * 1e4) / 1e4:g}, or take another seed"
+    share = most_kept(
+        savings_of(what, units, whole),
+        fraction,
+        least,
+        whole_network,
+        lambda _block, count: of(count),
+        what=f"{what}_cut",
+        or_else="take another seed",
     )
-
-
-def _removed(units: Sequence[Unit], whole: Cost, kept: Sequence[int], what: str) -> float:
-    """The fraction of the MACs or parameters that goes with all units but ``kept``."""
-    gone = [unit for index, unit in enumerate(units) if index not in kept]
-    if what == "macs":
-        return sum(unit.macs - unit.shortcut_macs for unit in gone) / whole.macs
-    return sum(unit.params - unit.shortcut_params for unit in gone) / whole.params
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return of(share[0][1])

@@ -7,7 +7,7 @@ were dropped, the pruning plan and the training record. It is read without pickl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ SCHEMA = 2
 
 # The one input scaling that there is: each frame to unit RMS, inside the model (toolchain.models.scaling).
 UNIT_RMS = "unit-rms"
+# What torch.nn.DataParallel puts before the names of a model's weights.
+PARALLEL = "module."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,8 @@ class ModelCard:
 
 def save_model(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write ``model`` and its ``card`` to ``path``."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    # Each a copy: the file holds no two tensors that share memory, and models with tied weights have such.
+    weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
     metadata = {"thinwave": json.dumps({"schema": SCHEMA, **asdict(card)}, sort_keys=True)}
     # Through Python's own file: a full disk is then an OSError, as everywhere.
     path.write_bytes(save(weights, metadata))
@@ -60,7 +63,8 @@ def load_model(path: Path, *, trusted: str | None = None) -> tuple[nn.Module, Mo
 
     A model of the user's own code (``package.module:factory``) is built only where ``trusted`` names the same code.
 
-    Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
+    Raises ModelError, which names the file, where it is missing, damaged, of another kind, with weights that do not fit, or
+    where the model that it describes does not turn a frame into logits.
     """
     weights, metadata = _read_safetensors(path)
     if "thinwave" not in metadata:
@@ -74,8 +78,33 @@ def load_model(path: Path, *, trusted: str | None = None) -> tuple[nn.Module, Mo
             f"{path}: its model is built by {card.architecture}, code that is not thinwave's; to let that code run, say so "
             f"with --model {card.architecture}"
         )
-    model = build_model(card.architecture, len(card.classes), card.length)
-    return fill(path, edited(model, card.edits), weights), card
+    try:
+        model = edited(build_model(card.architecture, len(card.classes), card.length), card.edits)
+    except Exception as error:  # edits that make no sense fail in many ways
+        raise ModelError(f"{path}: its model cannot be built: {_first_line(error)}") from error
+    model = fill(path, model, weights)
+    _require_logits(path, model, card)
+    return model, card
+
+
+def _require_logits(path: Path, model: nn.Module, card: ModelCard) -> None:
+    expected = (1, len(card.classes))
+    try:
+        with torch.no_grad():
+            shape = tuple(model(torch.zeros(1, 2, card.length)).shape)
+    except Exception as error:  # whatever modules raise that do not fit together
+        shape, reason = None, f"fails on it: {_first_line(error)}"
+    else:
+        reason = f"makes {shape} of it"
+    if shape != expected:
+        raise ModelError(
+            f"{path}: expected logits {expected} of a frame (1, 2, {card.length}), its model {reason}; the file's card is "
+            "damaged, make the file again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def load_weights(path: Path, architecture: str, classes: int, length: int) -> nn.Module:
@@ -133,9 +162,30 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path}: not a readable file of weights: damaged, or holding more than tensors; expected a state_dict saved "
             "with torch.save(model.state_dict(), …), or a .safetensors file"
         ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ModelError(f"{path}: expected a state_dict (names to tensors), got {type(weights).__name__}")
-    return weights
+    found = [state for state in (weights, *_inner(weights)) if _is_state_dict(state)]
+    if len(found) != 1:
+        held = (
+            f" with the keys {', '.join(map(str, list(weights)[:5]))}" if isinstance(weights, dict) and weights else ""
+        )
+        raise ModelError(
+            f"{path}: expected a state_dict (names to tensors), got {type(weights).__name__}{held}; save the weights alone, "
+            "with torch.save(model.state_dict(), …)"
+        )
+    return dict(found[0])
+
+
+def _inner(checkpoint: Any) -> list[Any]:
+    """What training loops put a state_dict under, beside their epoch and optimizer."""
+    keys = ("state_dict", "model_state_dict", "model") if isinstance(checkpoint, dict) else ()
+    return [checkpoint[key] for key in keys if key in checkpoint]
+
+
+def _is_state_dict(values: Any) -> bool:
+    return (
+        isinstance(values, dict)
+        and bool(values)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items())
+    )
 
 
 def _read_card(path: Path, text: str) -> ModelCard:
@@ -143,24 +193,52 @@ def _read_card(path: Path, text: str) -> ModelCard:
         values = json.loads(text)
         schema = values.pop("schema")
         if schema != SCHEMA:
-            raise ModelError(f"{path}: its schema is {schema}, this version reads {SCHEMA}; a newer thinwave wrote it")
-        values["classes"], values["dropped"] = tuple(values["classes"]), tuple(values["dropped"])
+            newer = type(schema) is int and schema > SCHEMA
+            age = "a newer thinwave wrote it" if newer else "made by an older thinwave; make it again"
+            raise ModelError(f"{path}: its schema is {schema}, this version reads {SCHEMA}; {age}")
+        for name in ("classes", "dropped"):
+            if not isinstance(values[name], list):
+                raise TypeError(f"{name} is no list")
+        values["classes"], values["dropped"] = distinct_names(values["classes"]), tuple(values["dropped"])
         values["edits"] = tuple(edit_from_json(edit) for edit in values["edits"])
         card = ModelCard(**values)
-        sound = isinstance(card.architecture, str) and type(card.length) is int and 1 <= card.length <= 1 << 20
-        sound = sound and bool(card.classes)
         if card.scaling != UNIT_RMS:
             raise ModelError(f'{path}: its input scaling is "{card.scaling}", this version knows "{UNIT_RMS}" alone')
-        if not sound or not all(isinstance(name, str) for name in (*card.classes, *card.dropped)):
-            raise ValueError("wrong types")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: the model card in its metadata cannot be read ({error}); it is damaged") from error
+        sound = {
+            "architecture": isinstance(card.architecture, str),
+            "length": type(card.length) is int and 1 <= card.length <= 1 << 20,
+            "dropped": all(isinstance(name, str) for name in card.dropped),
+            "plan": card.plan is None or isinstance(card.plan, dict),
+            "training": isinstance(card.training, dict),
+        }
+        wrong = [name for name, right in sound.items() if not right]
+        if wrong:
+            raise TypeError(f"{', '.join(wrong)}: not as save_model writes it")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(
+            f"{path}: the model card in its metadata cannot be read ({why}); it is damaged, make the file again"
+        ) from error
     return card
 
 
+def distinct_names(classes: Sequence[Any]) -> tuple[str, ...]:
+    """The names of ``classes``, in the order of the logits; ValueError unless they are distinct strings, one at least."""
+    names = tuple(classes)
+    strings = not isinstance(classes, str) and all(isinstance(name, str) for name in names)
+    if not names or not strings or len(set(names)) < len(names):
+        raise ValueError(f"classes are {classes!r:.60}, expected a list of distinct names")
+    return names
+
+
 def fill(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
-    """``model`` with the ``weights`` that ``path`` holds, in evaluation mode; ModelError by name where they do not fit."""
+    """``model`` with the ``weights`` that ``path`` holds, in evaluation mode; ModelError by name where they do not fit.
+
+    The "module." that DataParallel puts before each name is taken off.
+    """
     expected = model.state_dict()
+    if all(name.startswith(PARALLEL) for name in weights) and not any(name.startswith(PARALLEL) for name in expected):
+        weights = {name.removeprefix(PARALLEL): tensor for name, tensor in weights.items()}
     missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if missing or extra:
         raise ModelError(

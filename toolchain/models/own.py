@@ -16,28 +16,37 @@ import torch
 from torch import nn
 
 from toolchain.errors import ModelError
+from toolchain.models.zoo import positive
+
+# Modulations of a factory that must be told a number, where nobody says one.
+DEFAULT_CLASSES = 11
 
 
 def is_own(name: str) -> bool:
     """Whether ``name`` is that of a factory and not of a row of the zoo."""
-    return ":" in name
+    return isinstance(name, str) and ":" in name
 
 
 def build_own(name: str, classes: int | None, length: int) -> nn.Module:
-    """Call the factory ``name``, with ``classes=`` and ``length=`` where it takes them; ``classes`` None is its own number.
+    """Call the factory ``name``, with ``classes=`` and ``length=`` where it takes them.
 
-    Modules are looked for in the working directory too. Raises ModelError for a factory that is not there, that fails, or
-    that gives no model for frames (batch, 2, length) and ``classes`` modulations.
+    ``classes`` None is its own number, or 11 where it must be told one. Modules are looked for in the working directory too.
+
+    Raises ModelError for a factory that is not there, that fails, or that gives no model for frames (batch, 2, length) and
+    ``classes`` modulations.
     """
+    classes, length = None if classes is None else positive("classes", classes), positive("length", length)
     factory = _factory(name)
     try:
-        taken = set(inspect.signature(factory).parameters)
+        parameters = dict(inspect.signature(factory).parameters)
     except (TypeError, ValueError):  # a callable that says nothing of itself
-        taken = set()
-    given = {"length": length} if classes is None else {"classes": classes, "length": length}
+        parameters = {}
+    given = {"classes": classes, "length": length}
+    if classes is None and "classes" in parameters and parameters["classes"].default is inspect.Parameter.empty:
+        given["classes"] = DEFAULT_CLASSES
     try:
-        model = factory(**{key: value for key, value in given.items() if key in taken})
-    except Exception as error:  # the user's code
+        model = factory(**{key: value for key, value in given.items() if key in parameters and value is not None})
+    except (Exception, SystemExit) as error:  # the user's code
         raise ModelError(f"{name}: the call failed: {_first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{name}: expected a function that gives an nn.Module, it gave {type(model).__name__}")
@@ -58,7 +67,7 @@ def _factory(name: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except AttributeError as error:
         raise ModelError(f'{name}: the module {place} has no "{attribute}"') from error
-    except Exception as error:  # the user's code
+    except (Exception, SystemExit) as error:  # the user's code
         raise ModelError(
             f"{name}: cannot be imported: {_first_line(error)}; expected package.module:factory"
         ) from error
@@ -87,6 +96,6 @@ def _check_answers(name: str, model: nn.Module, classes: int | None, length: int
         )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

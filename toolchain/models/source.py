@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -10,10 +11,11 @@ from torch import nn
 
 from toolchain.errors import ModelError
 from toolchain.models.building import build_model
-from toolchain.models.files import ModelCard, fill, load_card, load_model, read_weights
-from toolchain.models.own import build_own, is_own
+from toolchain.models.files import ModelCard, distinct_names, fill, load_card, load_model, read_weights
+from toolchain.models.own import DEFAULT_CLASSES, is_own
+from toolchain.models.zoo import ARCHITECTURES
 
-DEFAULT_CLASSES, DEFAULT_LENGTH = 11, 128
+DEFAULT_LENGTH = 128
 
 
 def open_model(
@@ -32,9 +34,19 @@ def open_model(
 
     Raises ModelError for what is none of these, or does not fit together.
     """
-    is_file = text is not None and not is_own(text) and (Path(text).suffix != "" or Path(text).exists())
+    is_file = (
+        text is not None
+        and text not in ARCHITECTURES
+        and not is_own(text)
+        and (Path(text).suffix or Path(text).exists())
+    )
     if is_file:
         path = Path(str(text))
+        if path.is_dir():
+            inside = path / "model.safetensors"
+            raise ModelError(
+                f"{path}: is a folder, expected a file" + (f"; did you mean {inside}?" if inside.exists() else "")
+            )
         if weights is not None:
             raise ModelError(
                 f"{path} is a file already; give plain weights to a name: --model NAME --weights {weights}"
@@ -44,23 +56,46 @@ def open_model(
                 f"{path}: plain weights do not say which model they belong to; name it: --model NAME --weights {path}, where "
                 "NAME is of the zoo, or package.module:factory"
             )
-        return load_model(path, trusted=name)
+        model, card = load_model(path, trusted=name)
+        _require_fit(path, card, name, classes, length)
+        return model, card
     if text is not None and name is not None and text != name:
         raise ModelError(f'two models, "{text}" and --model {name}; expected one')
     asked = text or name
     if asked is None:
         raise ModelError("no model; expected a file that thinwave wrote, a name of the zoo, or package.module:factory")
-    length = length or DEFAULT_LENGTH
-    count = classes if isinstance(classes, int) or classes is None else len(classes)
-    if is_own(asked) and count is None:
-        model = build_own(asked, None, length)
+    length = DEFAULT_LENGTH if length is None else length
+    count, names = _classes(classes)
+    if count is None and not is_own(asked):
+        count = DEFAULT_CLASSES
+    model = build_model(asked, count, length, generator=torch.Generator().manual_seed(0)).eval()
+    if count is None:
         with torch.no_grad():
-            count = model.eval()(torch.zeros(1, 2, length)).shape[1]
-    else:
-        count = count or DEFAULT_CLASSES
-        generator = torch.Generator().manual_seed(0)
-        model = build_model(asked, count, length, generator=generator)
+            count = model(torch.zeros(1, 2, length)).shape[1]
     if weights is not None:
         model = fill(weights, model, read_weights(weights))
-    names = tuple(f"class {index}" for index in range(count)) if isinstance(classes, int | None) else tuple(classes)
+    names = names or tuple(f"class {index}" for index in range(count))
     return model.eval(), ModelCard(architecture=asked, classes=names, length=length)
+
+
+def _require_fit(
+    path: Path, card: ModelCard, name: str | None, classes: Sequence[str] | int | None, length: int | None
+) -> None:
+    """Raise ModelError where something else is asked for than the file says of itself."""
+    asked = {"--model": (name, card.architecture), "--length": (length, card.length)}
+    if isinstance(classes, int):
+        asked["--classes"] = (classes, len(card.classes))
+    for option, (given, said) in asked.items():
+        if given not in (None, said):
+            raise ModelError(f"{path}: the file says {said} itself, and {option} says {given}; leave it out")
+
+
+def _classes(classes: Sequence[str] | int | None) -> tuple[int | None, tuple[str, ...]]:
+    """Their number and names, as far as they are given."""
+    if classes is None or isinstance(classes, int | Integral):
+        return (None if classes is None else int(classes)), ()
+    try:
+        names = distinct_names(classes)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"classes = {classes!r:.60}: expected distinct names, or their number") from error
+    return len(names), names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -58,18 +59,28 @@ def create_model(
 
     With a ``generator`` the weights are drawn from it alone, so equal seeds give equal models.
 
-    Raises ModelError for a name that is not in the table, and for a length that is too short for the model.
+    Raises ModelError for a name that is not in the table, for numbers that are not whole and over 0, and for a length that
+    is too short for the model.
     """
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ModelError(f'model "{name}" is not one of {known}{did_you_mean(name, ARCHITECTURES)}')
-    architecture = ARCHITECTURES[name]
-    if length < architecture.least_length:
+        raise ModelError(f'model "{name}" is not one of {known}{did_you_mean(str(name), ARCHITECTURES)}')
+    classes, least = positive("classes", classes), ARCHITECTURES[name].least_length
+    if not isinstance(length, Integral) or isinstance(length, bool):
+        raise ModelError(f"length = {length!r}: expected a whole number of samples")
+    if length < least:
         raise ModelError(
-            f'model "{name}" cannot take frames of {length} samples: it needs at least {architecture.least_length}; '
+            f'model "{name}" cannot take frames of {length} samples: it needs at least {least}; '
             "use longer frames or another model"
         )
-    model = architecture.build(classes, length)
+    model = ARCHITECTURES[name].build(classes, int(length))
     if generator is not None:
         initialise(model, generator)
     return model
+
+
+def positive(what: str, value: object) -> int:
+    """``value``, the number of ``what``, as Python's own int; ModelError unless it is whole and over 0."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ModelError(f"{what} = {value!r}: expected a whole number over 0")
+    return int(value)

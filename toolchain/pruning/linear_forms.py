@@ -8,7 +8,7 @@ average of the values. A product of two values that both come from the input (a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Given:
     """
 
     arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
     flowing: tuple[bool, ...]
     shape: tuple[int, ...]
 
@@ -79,7 +80,7 @@ def _linear(given: Given) -> Tensor:
 
 def _sum(given: Given) -> Tensor:
     if given.flows(0) and given.flows(1):
-        return given.state(0) + given.state(1)
+        return torch.add(given.state(0), given.state(1), alpha=abs(given.keywords.get("alpha", 1)))
     # What is added without coming from the input is a bias.
     return given.state(0 if given.flows(0) else 1).expand(given.shape)
 

@@ -122,7 +122,7 @@ class LinearNetwork:
             return operation.function(*arguments, **operation.keywords)
         flowing = tuple(self._flows(argument, values) for argument in operation.arguments)
         assert form is not None
-        return form(Given(tuple(arguments), flowing, self.flow.shapes[operation.writes[0]]))
+        return form(Given(tuple(arguments), operation.keywords, flowing, self.flow.shapes[operation.writes[0]]))
 
     def _flows(self, argument: Any, values: Mapping[int, tuple[Tensor, bool]]) -> bool:
         leaves = tree_flatten(argument, is_leaf=lambda leaf: isinstance(leaf, Ref))[0]

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from toolchain.errors import ModelError, PlanError
-from toolchain.models.structure import Edit, edit_from_json, edited
+from toolchain.errors import PlanError
+from toolchain.models.structure import Edit, edited
+from toolchain.pruning.budget import Budget, whole_number
+from toolchain.pruning.frames import LONGEST
 from toolchain.pruning.units import Unit, find_units
 
 SCHEMA = 2
+# No model has as many parameters, and sums of such numbers are still quick to make.
+LARGEST = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,44 +94,107 @@ class Plan:
         return {"schema": SCHEMA, **asdict(self)}
 
 
+_READER = TypeAdapter(Plan)
+
+
 def plan_from_json(values: Mapping[str, Any]) -> Plan:
     """Raises PlanError for values that are no plan, or of another schema."""
     try:
-        fields = dict(values)
-        schema = fields.pop("schema")
+        # By way of JSON, because that is where strict reading still takes an array for a tuple.
+        text = json.dumps(values)
+        written = json.loads(text)
+        schema = written.pop("schema")
         if schema != SCHEMA:
-            age = "a newer thinwave wrote it" if isinstance(schema, int) and schema > SCHEMA else "plan again"
+            newer = whole_number(schema) is not None and schema > SCHEMA
+            age = "a newer thinwave wrote it" if newer else "plan again"
             raise PlanError(f"the plan's schema is {schema}, this version reads {SCHEMA}; {age}")
-        listed = ("boundaries", "kept", "scores", "scored_by", "losses", "frame_shape")
-        plan = Plan(
-            **{
-                **fields,
-                "units": tuple(_unit(unit) for unit in fields["units"]),
-                "candidate_log_flows": tuple(tuple(flows) for flows in fields["candidate_log_flows"]),
-                **{name: tuple(fields[name]) for name in listed},
-            }
-        )
-        json.dumps(plan.to_json())
-        indices = (*plan.boundaries, *plan.kept)
-        if not all(type(index) is int and 0 <= index < len(plan.units) for index in indices):
-            raise ValueError("an index that is no unit")
-        if not set(plan.fixed) <= set(plan.kept):
-            raise ValueError("it drops a fixed unit")
-        numbers = (plan.params, plan.macs, *plan.frame_shape)
-        if len(plan.frame_shape) != 2 or not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
-            raise ValueError("wrong types")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PlanError(f"this is no pruning plan: {error!r}; expected what Plan.to_json writes") from error
+        plan = _READER.validate_json(json.dumps(written), strict=True)
+        # A key that nobody reads, or one left out, would be another value when written again.
+        if json.loads(json.dumps(plan.to_json())) != json.loads(text):
+            raise ValueError("its keys are not those of a plan")
+        fault = next(_faults(plan), None)
+        if fault is not None:
+            raise ValueError(fault)
+    except ValidationError as error:
+        raise _no_plan(_first_of(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _no_plan(f"it has no {error}" if isinstance(error, KeyError) else str(error)) from error
     return plan
 
 
-def _unit(values: Mapping[str, Any]) -> Unit:
-    edits = tuple(edit_from_json(edit) for edit in values["edits"])
-    shapes = {name: tuple(values[name]) for name in ("input_shape", "shape")}
-    unit = Unit(**{**values, **shapes, "edits": edits})
-    if unit.kind not in ("removable", "reducible", "fixed") or not isinstance(unit.name, str):
-        raise ValueError("no unit")
-    return unit
+def _no_plan(why: str) -> PlanError:
+    return PlanError(f"this is no pruning plan: {why}; expected what Plan.to_json writes, plan again")
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    got = repr(first["input"])
+    return f"{'.'.join(map(str, first['loc']))} is {got if len(got) <= 60 else got[:57] + '...'}: {first['msg']}"
+
+
+def _faults(plan: Plan) -> Iterator[str]:
+    """What a plan cannot say although its types are right."""
+    if not _rising(plan.kept, len(plan.units)):
+        yield f"kept holds {_some(plan.kept)}, expected rising indices of its {len(plan.units)} units"
+    if not _rising(plan.boundaries, len(plan.units)) or plan.boundaries[0] != 0:
+        yield f"boundaries are {_some(plan.boundaries)}, expected rising indices from 0, under {len(plan.units)}"
+    if not set(plan.fixed) <= set(plan.kept):
+        yield "it drops a fixed unit"
+    for name in ("scores", "scored_by", "candidate_log_flows"):
+        if len(getattr(plan, name)) != len(plan.boundaries):
+            yield f"{name} has {len(getattr(plan, name))} entries for {len(plan.boundaries)} blocks"
+    flows = (
+        *plan.scores,
+        plan.log_flow,
+        plan.log_flow_whole,
+        *(each for some in plan.candidate_log_flows for each in some),
+    )
+    if not all(flow is None or math.isfinite(flow) for flow in flows):
+        yield "a log-flow is not finite, expected a number or null"
+    if not all(0 <= loss < math.inf for loss in plan.losses):
+        yield "losses are not all finite numbers from 0"
+    if not (1 <= plan.params < LARGEST and 1 <= plan.macs < LARGEST):
+        yield f"params = {plan.params:.3g} and macs = {plan.macs:.3g}, expected both over 0"
+    if len(plan.frame_shape) != 2 or plan.frame_shape[0] != 2 or not 1 <= plan.frame_shape[1] <= LONGEST:
+        yield f"frame_shape is {_some(plan.frame_shape)}, expected 2 and a length from 1 to {LONGEST}"
+    names = plan.settings.get("units", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        yield f"settings.units is {names!r:.60}, expected a list of names"
+    for unit in plan.units:
+        sizes = (unit.params, unit.macs, unit.activation_bytes, unit.shortcut_params, unit.shortcut_macs)
+        if not all(0 <= size < LARGEST for size in (*sizes, *unit.input_shape, *unit.shape)):
+            yield f"unit {unit.name} has a size that is negative or too large"
+
+
+def _rising(indices: Sequence[int], end: int) -> bool:
+    return bool(indices) and indices[0] >= 0 and indices[-1] < end and all(a < b for a, b in pairwise(indices))
+
+
+def _some(numbers: Sequence[int]) -> str:
+    return f"{list(numbers[:8])!r:.60}"
+
+
+def settings_of(
+    budget: Budget, frames: NDArray[np.float32], names: Sequence[str] | None, **asked: Any
+) -> dict[str, Any]:
+    """The ``settings`` of a plan: its budget, how many ``frames`` it was made on, the units' ``names``, and what was asked."""
+    given = {name: value for name, value in vars(budget).items() if value is not None}
+    return {**given, "frames": len(frames), **asked, **({} if names is None else {"units": list(names)})}
+
+
+def globs(names: object) -> list[str] | None:
+    """Globs that name units, as a list; one alone may come as text. PlanError for anything else."""
+    listed = [names] if isinstance(names, str) else names
+    if listed is None:
+        return None
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise PlanError(f'units = {names!r}: expected globs of module paths, like ["layers.*"]')
+    return list(listed)
+
+
+def finite_or_none(log_flow: float) -> float | None:
+    """``log_flow`` as a plan holds it: None where nothing flows."""
+    return log_flow if math.isfinite(log_flow) else None
 
 
 def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:
@@ -134,13 +205,20 @@ def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:
     way_out = "Apply a plan to the model that it was made for, once"
     try:
         found = find_units(model, np.zeros((1, *plan.frame_shape), dtype=np.float32), plan.settings.get("units"))
-    except (PlanError, ModelError) as error:
-        raise PlanError(f"the plan is for a model of {len(plan.units)} units; {error}. {way_out}") from error
+    except Exception as error:  # whatever the model raises on frames that are not its own
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise PlanError(f"the plan is for a model of {len(plan.units)} units; {reason[0]}. {way_out}") from error
     if [_weight(unit) for unit in found] != [_weight(unit) for unit in plan.units]:
         raise PlanError(
             f"the plan is for a model of {len(plan.units)} units, this one has {len(found)}; "
             f"{_first_difference(plan.units, found)}. {way_out}"
         )
+    for unit, here in zip(plan.units, found, strict=True):
+        # A plan comes from a file: it may choose among the units, not say what becomes of them.
+        if unit.edits != here.edits:
+            raise PlanError(
+                f"dropping {unit.name} is written otherwise in the plan than this model does it; plan again"
+            )
     return edited(model, plan.edits)
 
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from deploy.progress import Progress, silent
 from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
-from toolchain.pruning.budget import Budget, Savings, Share, most_kept, units_to_keep
-from toolchain.pruning.plan import Plan
+from toolchain.pruning.budget import (
+    ROUNDING,
+    Budget,
+    Share,
+    ask_for_less,
+    count_to_keep,
+    most_kept,
+    savings_of,
+    whole_number,
+)
+from toolchain.pruning.frames import as_frames, require_finite
+from toolchain.pruning.plan import Plan, finite_or_none, globs, settings_of
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
 from toolchain.pruning.selection import Choice, Direction, quotas
@@ -22,20 +33,21 @@ from toolchain.pruning.synflow import one_thread
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
-Frames = NDArray[np.float32]
 
 # How a layer's row of the similarity matrix becomes its signature (n, d).
 SIGNATURES: dict[str, Callable[[Matrix], Matrix]] = {
     "row": lambda matrix: matrix,
     "sum": lambda matrix: matrix.sum(axis=1, keepdims=True),
 }
+# Similarities are computed in float32: that signatures differ by this part of themselves is rounding.
+SIMILARITY_ROUNDING = 1e-6
 # Candidates whose flow a plan remembers, a block.
 MOST_FLOWS = 101
 
 
 def plan_layers(
     model: nn.Module,
-    frames: Frames,
+    frames: ArrayLike | Tensor,
     *,
     keep: int | float | None = None,
     macs_cut: float | None = None,
@@ -59,6 +71,8 @@ def plan_layers(
     """
     budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
     _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
+    require_finite(model)
+    units, frames = globs(units), as_frames(frames)
     found = find_units(model, frames, units)
     progress(0, 3, "comparing units")
     matrix = similarity_matrix(model, frames, found, similarity)
@@ -83,7 +97,7 @@ def plan_layers(
 def plan_on(
     matrix: Matrix,
     model: nn.Module,
-    frames: Frames,
+    frames: ArrayLike | Tensor,
     units: Sequence[Unit],
     *,
     budget: Budget,
@@ -102,35 +116,38 @@ def plan_on(
     ``boundaries``, the first index of each block, are cuts that somebody else made: Fisher's are not asked for then.
     """
     _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
-    signatures = SIGNATURES[signature](matrix)
-    cuts = segmentations(signatures, len(matrix))
+    require_finite(model)
+    names, frames = globs(names), as_frames(frames)
+    if np.shape(matrix) != (len(units), len(units)):
+        raise PlanError(
+            f"similarities: got shape {np.shape(matrix)}, expected a row and a column for {len(units)} units"
+        )
+    seed, blocks = seed_asked(seed), blocks_asked(blocks if boundaries is None else len(boundaries), len(units))
+    signatures = SIGNATURES[signature](np.asarray(matrix, dtype=np.float64))
+    cuts = segmentations(signatures, len(units))
     shape = tuple(frames.shape[1:])
     given = Choosing(model, units, signatures, shape, names, np.random.default_rng(seed))
     if boundaries is not None:
-        blocks = len(boundaries)
-        cuts[blocks - 1] = Segmentation(tuple(boundaries), scatter_of(signatures, boundaries))
-    layout = Layout(cuts, given.fixed, blocks)
+        cuts[len(boundaries) - 1] = Segmentation(tuple(boundaries), scatter_of(signatures, boundaries))
+    layout = Layout(cuts, given.fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
     chosen: dict[tuple[range, int], tuple[Choice, str]] = {}
 
-    def choices(share: Share) -> list[tuple[Choice, str]]:
-        for block, quota in share:
-            if (block, quota) not in chosen:
-                chosen[block, quota] = _chosen(given, block, quota, score, direction)
-                progress(len(chosen), max(len(chosen) + 1, len(share)), "selecting units")
-        return [chosen[each] for each in share]
-
-    def kept_of(share: Share) -> list[int]:
-        return [index for choice, _ in choices(share) for index in choice.kept]
+    def choice_in(block: range, quota: int) -> tuple[Choice, str]:
+        if (block, quota) not in chosen:
+            chosen[block, quota] = _chosen(given, block, quota, score, direction)
+            progress(len(chosen), len(chosen) + 1, "selecting units")
+        return chosen[block, quota]
 
     whole = cost(model, shape)
     if budget.cut is None:
         share = next(layout.shares(layout.count(budget)))
     else:
         what, fraction = budget.cut
-        savings = _savings(what, units, whole)
-        share = most_kept(savings, fraction, layout.least, layout.shares, kept_of, what=f"{what}_cut")
+        savings = savings_of(what, units, whole)
+        kept_in = lambda block, quota: choice_in(block, quota)[0].kept  # noqa: E731
+        share = most_kept(savings, fraction, layout.least, layout.shares, kept_in, what=f"{what}_cut")
 
-    picked = choices(share)
+    picked = [choice_in(block, quota) for block, quota in share]
     kept = tuple(index for choice, _ in picked for index in choice.kept)
     with one_thread():
         flow_whole = given.chain.log_flow(range(len(units)))
@@ -141,42 +158,41 @@ def plan_on(
             f"no synaptic flow passes {which} (log-flow {flow_left}): a layer's weights are all zero; "
             "train the model, or keep more units"
         )
-    asked = {name: value for name, value in vars(budget).items() if value is not None}
     return Plan(
         units=tuple(units),
         boundaries=tuple(block.start for block, _ in share),
         kept=kept,
-        scores=tuple(_finite(choice.log_flow) for choice, _ in picked),
+        scores=tuple(finite_or_none(choice.log_flow) for choice, _ in picked),
         scored_by=tuple(by for _, by in picked),
         candidate_log_flows=tuple(_thinned(choice.flows) for choice, _ in picked),
-        log_flow=_finite(flow_left),
-        log_flow_whole=_finite(flow_whole),
+        log_flow=finite_or_none(flow_left),
+        log_flow_whole=finite_or_none(flow_whole),
         losses=tuple(each.loss for each in cuts),
         params=whole.params,
         macs=whole.macs,
         frame_shape=shape,
-        settings={
-            **asked,
-            "frames": len(frames),
-            "similarity": similarity,
-            "signature": signature,
-            "blocks": blocks,
-            "score": score,
-            "direction": direction,
-            **({} if names is None else {"units": list(names)}),
+        settings=settings_of(
+            budget,
+            frames,
+            names,
+            similarity=similarity,
+            signature=signature,
+            blocks=blocks,
+            score=score,
+            direction=direction,
             **({"seed": seed} if score == "random" else {}),
-        },
+        ),
     )
 
 
 class Layout:
     """How many blocks there are, and what each keeps, for any number of units to keep."""
 
-    def __init__(self, cuts: Sequence[Segmentation], fixed: frozenset[int], blocks: int | str) -> None:
-        self.cuts, self.fixed, self.blocks, self.units = cuts, fixed, blocks, len(cuts)
-        whole_number = isinstance(blocks, int) and not isinstance(blocks, bool)
-        if blocks != "auto" and not (whole_number and 1 <= int(blocks) <= self.units):
-            raise PlanError(f'blocks = {blocks}: expected "auto" or a number from 1 to the {self.units} units')
+    def __init__(
+        self, cuts: Sequence[Segmentation], fixed: frozenset[int], blocks: int | str, negligible: float
+    ) -> None:
+        self.cuts, self.fixed, self.blocks, self.negligible = cuts, fixed, blocks, negligible
+        self.units = len(cuts)
 
     @property
     def least(self) -> int:
@@ -185,31 +201,21 @@ class Layout:
 
     def count(self, budget: Budget) -> int:
         """The number of units that a budget of units keeps; PlanError where they are too few."""
-        assert budget.keep is not None  # it is no budget of MACs or parameters
-        keep = units_to_keep(budget.keep, self.units)
-        if keep >= self.least:
-            return keep
-        if self.blocks != "auto":
-            raise PlanError(
-                f"{self.blocks} blocks keep at least {self.least} units, and keep asks for {keep} of {self.units}"
-            )
-        raise PlanError(
-            f"keep = {budget.keep} asks for {keep} of {self.units} units, but {len(self.fixed)} are fixed and always kept; "
-            f"expected {self.least} to {self.units}"
-        )
+        return count_to_keep(budget.keep, self.units, len(self.fixed), self.least, self.blocks)
 
     def shares(self, keep: int) -> Iterator[Share]:
-        """The ways to share ``keep`` units out: the blocks that the curve asks for, and where they are automatic fewer ones.
+        """The ways to share ``keep`` units out: the blocks that the curve asks for, and where they are automatic one less.
 
         With too few units for the blocks that the curve asks for an automatic number shrinks; and where a cut is not met by
-        so many units in these blocks, it may be in others.
+        so many units in these blocks, it may be in one block less, before a unit more goes.
         """
-        wanted = choose_blocks([cut.loss for cut in self.cuts]) if self.blocks == "auto" else int(self.blocks)
-        for number in range(wanted, 0 if self.blocks == "auto" else wanted - 1, -1):
-            if self._least_of(number) <= keep:
-                ranges = self._ranges(number)
-                shared = quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
-                yield list(zip(ranges, shared, strict=True))
+        losses = [cut.loss for cut in self.cuts]
+        wanted = choose_blocks(losses, self.negligible) if self.blocks == "auto" else int(self.blocks)
+        fitting = (number for number in range(wanted, 0, -1) if self._least_of(number) <= keep)
+        for number in islice(fitting, 2) if self.blocks == "auto" else [wanted]:
+            ranges = self._ranges(number)
+            shared = quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
+            yield list(zip(ranges, shared, strict=True))
 
     def _ranges(self, number: int) -> list[range]:
         starts = self.cuts[number - 1].boundaries
@@ -230,38 +236,39 @@ def _chosen(given: Choosing, block: range, quota: int, score: str, direction: Di
     return SCORES[by](given, block, quota, direction), by
 
 
-def _savings(what: str, units: Sequence[Unit], whole: Cost) -> Savings:
-    each = tuple(
-        float(unit.macs - unit.shortcut_macs if what == "macs" else unit.params - unit.shortcut_params)
-        for unit in units
-    )
-    droppable = tuple(index for index, unit in enumerate(units) if unit.kind != "fixed")
-    return Savings(whole.macs if what == "macs" else whole.params, each, droppable)
-
-
 def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int | str) -> None:
     """Say before any work what can be known: raise PlanError for a budget that no plan of ``units`` can meet."""
+    blocks = blocks_asked(blocks, len(units))
     fixed = sum(unit.kind == "fixed" for unit in units)
-    least = max(1, fixed, blocks if isinstance(blocks, int) else 1)
-    if budget.keep is not None:
-        keep = units_to_keep(budget.keep, len(units))
-        if keep < least:
-            why = (
-                f"{fixed} are fixed and always kept"
-                if fixed == least
-                else f"each of {blocks} blocks keeps one at least"
-            )
-            raise PlanError(
-                f"keep = {budget.keep} keeps {keep} of {len(units)} units, but {why}; expected {least} to {len(units)}"
-            )
-    if budget.cut is not None:
-        what, fraction = budget.cut
-        most = _savings(what, units, whole).most([(range(len(units)), least)])
-        if most < fraction:
-            raise PlanError(
-                f"{what}_cut = {fraction:g}: dropping whole units removes at most {most:.2%} of this model's "
-                f"{'MACs' if what == 'macs' else 'parameters'}; ask for less, or prune channels as well"
-            )
+    least = max(1, fixed, 1 if blocks == "auto" else int(blocks))
+    if budget.cut is None:
+        count_to_keep(budget.keep, len(units), fixed, least, blocks)
+        return
+    what, fraction = budget.cut
+    most = savings_of(what, units, whole).most(range(len(units)), least)
+    if most < fraction - ROUNDING:
+        raise PlanError(
+            f"{what}_cut = {fraction:g}: dropping whole units removes at most {most:.2%} of this model's "
+            f"{'MACs' if what == 'macs' else 'parameters'}; {ask_for_less(f'{what}_cut', most)}prune channels as well"
+        )
+
+
+def blocks_asked(blocks: object, units: int) -> int | str:
+    """``blocks`` as a plan takes it: "auto", or an int from 1 to ``units``; PlanError for anything else."""
+    if isinstance(blocks, str) and blocks == "auto":
+        return blocks
+    number = whole_number(blocks)
+    if number is None or not 1 <= number <= units:
+        raise PlanError(f'blocks = {blocks!r}: expected "auto" or a number from 1 to the {units} units')
+    return number
+
+
+def seed_asked(seed: object) -> int:
+    """``seed`` as an int; PlanError unless it is a whole number from 0."""
+    number = whole_number(seed)
+    if number is None or number < 0:
+        raise PlanError(f"seed = {seed!r}: expected a whole number from 0")
+    return number
 
 
 def _check_settings(*, similarity: str, signature: str, score: str, direction: str) -> None:
@@ -276,10 +283,6 @@ def _check_settings(*, similarity: str, signature: str, score: str, direction: s
             raise PlanError(f'{name} "{value}" is not one of {", ".join(known)}')
     if direction == "min" and score not in DIRECTED:
         raise PlanError(f'direction "min" is for score {" and ".join(DIRECTED)}; score "{score}" has no direction')
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _thinned(flows: Sequence[float]) -> tuple[float, ...]:

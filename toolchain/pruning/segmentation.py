@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import pdist, squareform
 
 from toolchain.errors import PlanError
+from toolchain.pruning.budget import whole_number
 
 Matrix = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 # `auto` stops where one more block would lower the loss by less than this part of the one-block loss.
 LEAST_GAIN = 0.05
-# Relative differences below this are float64's, not the layers'.
-ROUNDING = 1e-12
+# The sum of squares of so large numbers, a million of millions, is still a float64.
+LARGEST = 1e140
 
 
 @dataclass(frozen=True)
@@ -30,29 +33,18 @@ class Segmentation:
     loss: float
 
 
-def segment(signatures: Matrix, blocks: int) -> Segmentation:
+def segment(signatures: ArrayLike, blocks: int) -> Segmentation:
     """The cut of ``signatures`` (n, d), one a layer in order, into ``blocks`` runs with the least total scatter.
 
-    Raises PlanError unless 1 <= blocks <= n.
+    Raises PlanError unless 1 <= blocks <= n, and for signatures that are no such finite numbers.
     """
-    _require_blocks(blocks, len(signatures))
     return segmentations(signatures, blocks)[-1]
 
 
-def segmentations(signatures: Matrix, most: int) -> list[Segmentation]:
+def segmentations(signatures: ArrayLike, most: int) -> list[Segmentation]:
     """The best cuts into 1, 2, ..., ``most`` blocks: one table holds them all."""
-    n = len(signatures)
-    _require_blocks(most, n)
-    diameter = diameters(signatures)
-    loss = np.full((most + 1, n + 1), np.inf)
-    loss[0, 0] = 0.0
-    # The argmin, kept as it is found: walking back by comparing losses afterwards gives cuts that are not optimal.
-    last_start = np.zeros((most + 1, n + 1), dtype=np.int64)
-    for k in range(1, most + 1):
-        for end in range(k, n + 1):
-            totals = loss[k - 1, k - 1 : end] + diameter[k - 1 : end, end - 1]
-            best = int(np.argmin(totals))
-            loss[k, end], last_start[k, end] = totals[best], best + k - 1
+    loss, last_start = fisher_table(signatures, most)
+    n = loss.shape[1] - 1
 
     def walk_back(k: int) -> Segmentation:
         boundaries, end = [], n
@@ -61,51 +53,96 @@ def segmentations(signatures: Matrix, most: int) -> list[Segmentation]:
             boundaries.append(end)
         return Segmentation(tuple(reversed(boundaries)), float(loss[k, n]))
 
-    return [walk_back(k) for k in range(1, most + 1)]
+    return [walk_back(k) for k in range(1, len(loss))]
 
 
-def diameters(signatures: Matrix) -> Matrix:
-    """D (n, n): D[i, j] is the scatter of signatures i..j (both in) about their mean, for i <= j; below that, 0."""
-    n = len(signatures)
-    # About the overall mean, so that the difference of the two large sums below loses no digits.
-    centred = signatures - signatures.mean(axis=0)
-    sums = np.vstack([np.zeros(centred.shape[1]), centred.cumsum(axis=0)])
-    squares = np.concatenate([[0.0], (centred**2).sum(axis=1).cumsum()])
-    out = np.zeros((n, n))
-    for i in range(n):
-        counts = np.arange(1, n - i + 1)
-        totals = sums[i + 1 :] - sums[i]
-        out[i, i:] = squares[i + 1 :] - squares[i] - (totals**2).sum(axis=1) / counts
-    np.fill_diagonal(out, 0.0)
-    # Equal signatures differ from their mean by rounding; that is no scatter.
-    out[out < ROUNDING**2 * (signatures**2).sum()] = 0.0
-    return out
+def fisher_table(signatures: ArrayLike, blocks: int) -> tuple[Matrix, Indices]:
+    """L and where the last block starts, both (blocks + 1, n + 1).
+
+    L[k, m] is the least scatter of the first m ``signatures`` (n, d) in k blocks, infinite for m < k; of equal ones the
+    earliest start counts. Raises as :func:`segment`.
+    """
+    scatter = diameters(signatures)
+    n = len(scatter)
+    blocks = require_blocks(blocks, n)
+    # By (end, start), so that the rows in which the least is looked for lie in one piece.
+    of_last = np.where(np.tri(n, dtype=bool), scatter.T, np.inf)
+    loss = np.full((blocks + 1, n + 1), np.inf)
+    loss[0, 0] = 0.0
+    # The argmin, kept as it is found: walking back by comparing losses afterwards gives cuts that are not optimal.
+    last_start = np.zeros((blocks + 1, n + 1), dtype=np.int64)
+    totals = np.empty_like(of_last)
+    for k in range(1, blocks + 1):
+        np.add(of_last, loss[k - 1, :-1], out=totals)
+        last_start[k, 1:] = totals.argmin(axis=1)
+        loss[k, 1:] = totals[np.arange(n), last_start[k, 1:]]
+    return loss, last_start
 
 
-def scatter_of(signatures: Matrix, boundaries: Sequence[int]) -> float:
+def diameters(signatures: ArrayLike) -> Matrix:
+    """D (n, n): D[i, j] is the scatter of signatures i..j (both in) about their mean, for i <= j; below that, 0.
+
+    As the mean of squared distances, D(i, j) = sum over i <= a < b <= j of |x_a - x_b|^2 / (j - i + 1): nothing but
+    non-negative numbers is added, so each D is right to (d + 2n + 5) 2^-53 of itself, however far from 0 or from other
+    runs the signatures lie. Equal signatures give 0.
+    """
+    values = _signatures(signatures)
+    n = len(values)
+    squared = np.triu(squareform(pdist(values, "sqeuclidean")))
+    # For each end first of its own pairs with i..j-1, then of all pairs up to it.
+    own = squared[::-1].cumsum(axis=0)[::-1]
+    counts = np.arange(n) - np.arange(n)[:, None] + 1
+    result: Matrix = np.triu(np.triu(own).cumsum(axis=1)) / np.maximum(counts, 1)
+    return result
+
+
+def scatter_of(signatures: ArrayLike, boundaries: Sequence[int]) -> float:
     """The total within-block scatter of ``signatures`` (n, d) cut at ``boundaries``, the first index of each block.
 
     Raises PlanError for boundaries that are none: they start with 0 and rise, within the units.
     """
-    ends = [*boundaries[1:], len(signatures)]
-    if not boundaries or boundaries[0] != 0 or any(start >= end for start, end in zip(boundaries, ends, strict=True)):
-        raise PlanError(f"boundaries = {list(boundaries)}: expected rising indices from 0, under {len(signatures)}")
     diameter = diameters(signatures)
+    ends = [*boundaries[1:], len(diameter)]
+    if not boundaries or boundaries[0] != 0 or any(start >= end for start, end in zip(boundaries, ends, strict=True)):
+        raise PlanError(f"boundaries = {list(boundaries)}: expected rising indices from 0, under {len(diameter)}")
     return float(sum(diameter[start, end - 1] for start, end in zip(boundaries, ends, strict=True)))
 
 
-def choose_blocks(losses: list[float]) -> int:
-    """``auto``: the smallest k after which one more block gains less than 5 % of the one-block loss; 1 if that is 0.
+def choose_blocks(losses: Sequence[float], negligible: float = 0.0) -> int:
+    """``auto``: the smallest k after which one more block gains less than 5 % of the one-block loss.
 
-    ``losses[k - 1]`` is the least loss of k blocks.
+    ``losses[k - 1]`` is the least loss of k blocks. One block where its loss is ``negligible``: what rounding leaves of
+    signatures that are alike.
     """
+    if losses[0] <= negligible:
+        return 1
     least = LEAST_GAIN * losses[0]
     for k in range(1, len(losses)):
-        if losses[k - 1] - losses[k] < least or losses[0] == 0.0:
+        if losses[k - 1] - losses[k] < least:
             return k
     return len(losses)
 
 
-def _require_blocks(blocks: int, n: int) -> None:
-    if not 1 <= blocks <= n:
-        raise PlanError(f"cannot cut {n} units into {blocks} blocks: expected a number from 1 to {n}")
+def require_blocks(blocks: object, n: int) -> int:
+    """``blocks`` as an int; PlanError unless it is a whole number from 1 to ``n``."""
+    number = whole_number(blocks)
+    if number is None or not 1 <= number <= n:
+        raise PlanError(f"cannot cut {n} units into {blocks!r} blocks: expected a number from 1 to {n}")
+    return number
+
+
+def _signatures(signatures: ArrayLike) -> Matrix:
+    expected = "expected finite numbers (n, d), a row a layer"
+    try:
+        # float64 before anything is computed: float32 has too few digits to tell layers apart that are nearly alike.
+        values: Matrix = np.asarray(signatures, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"signatures: {type(signatures).__name__} cannot be read ({error}); {expected}") from error
+    if values.ndim != 2 or 0 in values.shape:
+        raise PlanError(f"signatures: got shape {values.shape}, {expected}; one number a layer is a column, x[:, None]")
+    wrong = int((~(np.abs(values) <= LARGEST)).any(axis=1).sum())
+    if wrong:
+        raise PlanError(
+            f"signatures: {wrong} of {len(values)} rows hold NaN, infinity or more than {LARGEST:g}; {expected}"
+        )
+    return values

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from glob import escape
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ from torch import Tensor, nn
 
 from toolchain.dataflow import Dataflow, dataflow, follow
 from toolchain.errors import PlanError
-from toolchain.pruning.spans import find_spans
-from toolchain.pruning.units import Unit
+from toolchain.pruning.frames import as_frames
+from toolchain.pruning.units import Unit, spans_of
 
 Matrix = NDArray[np.float64]
 
@@ -29,6 +31,7 @@ def similarity_matrix(
     """
     if kind not in SIMILARITIES:
         raise PlanError(f'similarity "{kind}" is not one of {", ".join(SIMILARITIES)}')
+    frames = as_frames(frames)
     if len(frames) < 2:
         raise PlanError(f"similarity needs at least 2 frames to compare, got {len(frames)}")
     return SIMILARITIES[kind](_centred_grams(model, frames, units))
@@ -36,34 +39,50 @@ def similarity_matrix(
 
 def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequence[Unit]) -> Tensor:
     """The Gram matrix of each unit's centred output: float32 (n, batch, batch)."""
-    flow = dataflow(model, torch.from_numpy(frames[:2]))
-    grams = torch.empty(len(units), len(frames), len(frames))
+    count = len(frames)
+    # Other than ``count``, so that the dimension that grows with it is known.
+    seen = 3 if count == 2 else 2
+    flow = dataflow(model, torch.tensor(np.resize(frames, (seen, *frames.shape[1:]))))
+    values = _outputs(model, flow, units)
+    grams = torch.full((len(units), count, count), torch.nan)
 
     def keep(index: int, output: Tensor) -> None:
-        features = output.flatten(1).float()
+        features = _by_frame(output, flow.shapes[values[index]], seen, count).float()
         features = features - features.mean(dim=0)
-        torch.mm(features, features.T, out=grams[index])
+        grams[index] = features @ features.T
 
-    outputs = _outputs(model, flow, units)
-    follow(
-        model,
-        torch.from_numpy(frames),
-        flow,
-        {value: lambda output, index=index: keep(index, output) for index, value in enumerate(outputs)},  # type: ignore[misc]
-    )
+    wanted = {value: partial(keep, index) for index, value in enumerate(values)}
+    follow(model, torch.tensor(frames), flow, wanted)
     return grams
 
 
+def _by_frame(output: Tensor, seen_shape: Sequence[int], seen: int, count: int) -> Tensor:
+    """``output`` as (count, features), by the dimension that grew with the batch from ``seen`` to ``count`` frames.
+
+    Raises PlanError where none did: the frames are no longer apart.
+    """
+    for dimension, (before, now) in enumerate(zip(seen_shape, output.shape, strict=True)):
+        if before % seen == 0 and now == before // seen * count and now != before:
+            # Several rows a frame (segments, say) lie together.
+            return output.movedim(dimension, 0).reshape(count, -1)
+    raise PlanError(
+        f"the output of a unit has shape {tuple(output.shape)} for {count} frames; expected a part for each"
+    )
+
+
 def _outputs(model: nn.Module, flow: Dataflow, units: Sequence[Unit]) -> list[int]:
-    """The values that ``units`` put out."""
-    spans = {span.name: span for span in find_spans(model, flow, getattr(model, "unit_names", None))}
-    if not all(unit.name in spans for unit in units):
+    """The values that ``units`` put out; of one that runs several times, one after another."""
+    spans = spans_of(model, flow)
+    if not all(any(span.name == unit.name for span in spans) for unit in units):
         # They were named by a glob.
-        spans = {span.name: span for span in find_spans(model, flow, [unit.name for unit in units])}
-    missing = [unit.name for unit in units if unit.name not in spans]
+        spans = spans_of(model, flow, [escape(unit.name) for unit in units])
+    after: dict[str, list[int]] = {}
+    for span in spans:
+        after.setdefault(span.name, []).append(span.after)
+    missing = [unit.name for unit in units if not after.get(unit.name)]
     if missing:
         raise PlanError(f"{', '.join(missing[:3])}: no units of this model; find its own with find_units")
-    return [spans[unit.name].after for unit in units]
+    return [after[unit.name].pop(0) if len(after[unit.name]) > 1 else after[unit.name][0] for unit in units]
 
 
 def linear_cka(grams: Tensor) -> Matrix:

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from toolchain.dataflow import dataflow
 from toolchain.errors import PlanError
+from toolchain.pruning.frames import require_finite
 from toolchain.pruning.linear_network import LinearNetwork
-from toolchain.pruning.spans import Span
+from toolchain.pruning.span import Span
 from toolchain.pruning.units import spans_of
 
 
@@ -106,6 +107,7 @@ def log_flow(model: nn.Module, keep: Iterable[int], frame_shape: Sequence[int]) 
     -inf where nothing flows. Raises PlanError for an index that is no unit, or is fixed and left out, and for a layer that
     has no linear form.
     """
+    require_finite(model)
     chain = linear_chain(model, frame_shape)
     kept = frozenset(keep)
     wrong = sorted(index for index in kept if not 0 <= index < len(chain.spans))
@@ -127,6 +129,7 @@ def synflow_scores(model: nn.Module, frame_shape: Sequence[int]) -> NDArray[np.f
     For a layer of a serial branch this is Tanaka's score, the sum of |theta dR/dtheta| over the layer; in a plain chain
     that is all of R, the same for every layer. NaN for a unit that has no linear form (a recurrent layer, a gate).
     """
+    require_finite(model)
     chain = linear_chain(model, frame_shape)
     with torch.no_grad():
         return np.array([_score(chain, index) for index in range(len(chain.spans))])
@@ -148,7 +151,8 @@ def _score(chain: LinearChain, index: int) -> float:
     if not span.skips or total == -math.inf:
         return total
     silenced = carried({skip.position: skip.shortcut for skip in span.skips})
-    return total + math.log(max(0.0, -math.expm1(silenced - total)) or math.exp(-745.0))
+    share = -math.expm1(silenced - total)
+    return total + math.log(share) if share > 0 else -math.inf
 
 
 @contextmanager

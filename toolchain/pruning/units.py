@@ -15,7 +15,9 @@ from toolchain.cost import cost, products
 from toolchain.dataflow import Dataflow, dataflow
 from toolchain.errors import PlanError
 from toolchain.models.structure import Edit, edited
-from toolchain.pruning.spans import Kind, Span, find_spans
+from toolchain.pruning.frames import as_frames
+from toolchain.pruning.span import Kind, Span
+from toolchain.pruning.spans import find_spans
 
 FLOAT_BYTES = 4
 
@@ -59,15 +61,18 @@ def find_units(model: nn.Module, frames: NDArray[np.float32], names: Sequence[st
 
 def look_at_units(model: nn.Module, frames: NDArray[np.float32], names: Sequence[str] | None = None) -> list[Unit]:
     """As :func:`find_units`, also of a model in which nothing can be dropped: all its layers are fixed then."""
+    frames = as_frames(frames)
     # Two: with one frame some operations are left out that many need.
     flow = dataflow(model, torch.from_numpy(np.resize(frames[:2], (2, *frames.shape[1:]))))
     spans = spans_of(model, flow, names)
-    return with_failures_fixed(model, frames.shape[1:], [_unit(model, flow, span) for span in spans])
+    units = [_unit(model, flow, span) for span in spans]
+    return with_failures_fixed(model, frames.shape[1:], [_without_shared_weights(model, unit) for unit in units])
 
 
 def spans_of(model: nn.Module, flow: Dataflow, names: Sequence[str] | None = None) -> list[Span]:
     """Where the units of ``model`` lie in ``flow``; ``names`` as in :func:`find_units`."""
-    return find_spans(model, flow, names if names is not None else getattr(model, "unit_names", None))
+    names = names if names is not None else getattr(model, "unit_names", None)
+    return find_spans(model, flow, [names] if isinstance(names, str) else names)
 
 
 def _unit(model: nn.Module, flow: Dataflow, span: Span) -> Unit:
@@ -105,6 +110,18 @@ def _parameters(model: nn.Module, paths: Sequence[str]) -> int:
 
 def _others(model: nn.Module, path: str, stay: Sequence[str]) -> list[str]:
     return [f"{path}.{name}" for name, _ in model.get_submodule(path).named_children() if name not in stay]
+
+
+def _without_shared_weights(model: nn.Module, unit: Unit) -> Unit:
+    """``unit``, fixed where weights of it are used elsewhere too: dropping it would not take them away."""
+    gone = [edit.module for edit in unit.edits]
+    inside = {id(parameter) for path in gone for parameter in model.get_submodule(path).parameters()}
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in inside and not any(path.startswith(f"{module}.") for module in gone):
+            return replace(
+                unit, kind="fixed", reason=f"it shares weights: {path}", edits=(), shortcut_params=0, shortcut_macs=0
+            )
+    return unit
 
 
 def with_failures_fixed(model: nn.Module, frame_shape: Sequence[int], units: list[Unit]) -> list[Unit]:

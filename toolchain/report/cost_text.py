@@ -76,11 +76,15 @@ def show_cost(console: Console, name: str, frame_shape: Sequence[int], cost: Cos
     if not loose:
         console.print("No unit can be dropped: layer pruning has nothing to do here.")
         return
-    saved_macs = sum(unit.macs - unit.shortcut_macs for unit in loose) / max(1, cost.macs)
-    saved_params = sum(unit.params - unit.shortcut_params for unit in loose) / max(1, cost.params)
+    macs = [unit.macs - unit.shortcut_macs for unit in loose]
+    params = [unit.params - unit.shortcut_params for unit in loose]
+    # A plan keeps a unit at least.
+    spare = len(loose) == len(units)
+    most_macs = (sum(macs) - (min(macs) if spare else 0)) / max(1, cost.macs)
+    most_params = (sum(params) - (min(params) if spare else 0)) / max(1, cost.params)
     console.print(
-        f"{len(loose)} of {len(units)} units can be dropped, with at most {saved_macs:.1%} of the MACs and "
-        f"{saved_params:.1%} of the parameters",
+        f"{len(loose)} of {len(units)} units can be dropped; a plan{' keeps one at least, and' if spare else ''} removes "
+        f"at most {most_macs:.1%} of the MACs, {most_params:.1%} of the parameters",
         soft_wrap=True,
     )
 
@@ -98,4 +102,4 @@ def _why(units: Sequence[Unit]) -> Iterator[str]:
         if unit.kind != "removable":
             reasons.setdefault((unit.kind, unit.reason), []).append(unit.name)
     for (kind, reason), names in reasons.items():
-        yield f"{kind}: {', '.join(names)}: {reason}"
+        yield f"{kind}: {', '.join(names)} ({reason})"

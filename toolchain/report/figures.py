@@ -16,6 +16,8 @@ from toolchain.pruning import Plan
 from toolchain.report.drawing import COLOURS, DOTS_PER_INCH, save
 from toolchain.report.plan_figure import plan_figure
 
+# Behind a label that may lie on a line.
+BACKGROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 # RML2018.01A's: each then has a tick.
 MOST_TICKS = 26
 TITLE_LETTERS = 44
@@ -71,7 +73,7 @@ def accuracy_by_snr(models: Mapping[str, Any], level: float, part: str = "the te
     axes.axhline(level, color="0.5", linewidth=0.8, linestyle=":")
     axes.annotate(
         f"sensitivity: {level:.0%}", (1, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-        textcoords="offset points", ha="right", fontsize=8, color="0.35",
+        textcoords="offset points", ha="right", fontsize=8, color="0.35", bbox=BACKGROUND,
     )  # fmt: skip
     axes.set(xlabel="SNR in dB", ylabel=f"accuracy on {part}", ylim=(0, 1))
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

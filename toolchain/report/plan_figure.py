@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from toolchain.pruning import Plan
 from toolchain.report.drawing import COLOURS, DOTS_PER_INCH
 
+# More names beside the matrix cannot be read.
+MOST_NAMES = 32
+
 
 def plan_figure(plan: Plan, similarity: NDArray[np.float64]) -> Figure:
     """The similarity matrix (n, n) with the blocks, the units that stay, Fisher's loss, and the candidates' log-flow."""
@@ -36,7 +39,9 @@ def _similarity(figure: FigureBase, axes: Axes, plan: Plan, similarity: NDArray[
         axes.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor="white", linewidth=2.5))
         axes.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=COLOURS["pruned"], linewidth=1.2))
     names = [f"{index}  {unit.name}" for index, unit in enumerate(plan.units)]
-    axes.set_yticks(range(n), names, fontsize=max(3, min(7, 190 / n)))
+    # Where there are too many to read, those that stay and each third.
+    shown = [index for index in range(n) if n <= MOST_NAMES or index in plan.kept or index % 3 == 0]
+    axes.set_yticks(shown, [names[index] for index in shown], fontsize=7 if n <= MOST_NAMES else 5)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     blocks = "one block" if len(plan.boundaries) == 1 else f"{len(plan.boundaries)} blocks"
@@ -45,9 +50,9 @@ def _similarity(figure: FigureBase, axes: Axes, plan: Plan, similarity: NDArray[
         f"{1 - plan.params_left / max(1, plan.params):.1%} of the parameters go",
         fontsize=10,
     )
-    for index in plan.kept:
-        axes.get_yticklabels()[index].set_color(COLOURS["pruned"])
-        axes.get_yticklabels()[index].set_fontweight("bold")
+    for index, label in zip(shown, axes.get_yticklabels(), strict=True):
+        if index in plan.kept:
+            label.set(color=COLOURS["pruned"], fontweight="bold")
 
 
 def _kept(axes: Axes, plan: Plan) -> None:
@@ -77,8 +82,8 @@ def _loss(axes: Axes, plan: Plan) -> None:
     axes.plot(blocks, [100 * loss / whole for loss in plan.losses], marker="o", markersize=4, color=COLOURS["original"])
     axes.plot(taken, 100 * plan.losses[taken - 1] / whole, marker="o", markersize=9, color=COLOURS["pruned"])
     axes.annotate(
-        f"{taken} taken", (taken, 100 * plan.losses[taken - 1] / whole), xytext=(8, 8), textcoords="offset points",
-        color=COLOURS["pruned"],
+        f"{taken} taken", (taken, 100 * plan.losses[taken - 1] / whole), xytext=(9, -4 if taken == 1 else 8),
+        textcoords="offset points", color=COLOURS["pruned"],
     )  # fmt: skip
     axes.set(xlabel="blocks", ylabel="scatter within the blocks\n(one block: 100)", ylim=(-4, 104))
     axes.grid(alpha=0.25)
@@ -92,9 +97,11 @@ def _flows(axes: Axes, plan: Plan) -> None:
         spread = np.linspace(-0.3, 0.3, len(flows)) if len(flows) > 1 else np.zeros(len(flows))
         axes.plot(place + spread, flows, ".", markersize=3, color=COLOURS["original"])
         if chosen is not None:
-            axes.plot(place, chosen, marker="D", markersize=6, color=COLOURS["pruned"], linestyle="none")
+            # Where it stands among the candidates.
+            at = spread[int(np.abs(np.asarray(flows) - chosen).argmin())] if len(flows) else 0.0
+            axes.plot(place + at, chosen, marker="D", markersize=6, color=COLOURS["pruned"], linestyle="none")
             if by != "synflow":
-                axes.annotate(by, (place, chosen), xytext=(7, -3), textcoords="offset points", fontsize=8)
+                axes.annotate(by, (place + at, chosen), xytext=(7, -3), textcoords="offset points", fontsize=8)
     if plan.log_flow_whole is not None:
         axes.axhline(plan.log_flow_whole, color="0.5", linewidth=0.8, linestyle=":")
         axes.annotate(
@@ -102,8 +109,9 @@ def _flows(axes: Axes, plan: Plan) -> None:
             textcoords="offset points", ha="right", fontsize=8, color="0.35",
         )  # fmt: skip
     axes.set_xticks(range(1, len(plan.boundaries) + 1))
+    searched = any(len(flows) > 1 for flows in plan.candidate_log_flows)
     axes.set(
-        xlabel="block, its candidates from least to most flow; orange is kept",
+        xlabel="block, its candidates from least to most flow; orange is kept" if searched else "block; what it keeps",
         ylabel="log-flow of the network\n(natural logarithm)", xlim=(0.4, len(plan.boundaries) + 0.6),
     )  # fmt: skip
     axes.margins(y=0.12)

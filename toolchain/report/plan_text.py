@@ -26,8 +26,12 @@ def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[s
     console.print(table)
     units = f"{len(plan.kept)} of {len(plan.units)} units kept"
     reduced = sum(unit.kind == "reducible" for unit in plan.dropped_units)
-    shortcuts = f", {reduced} more leave their shortcuts" if reduced else ""
+    shortcuts = (
+        f", {reduced} more {'leaves its shortcut' if reduced == 1 else 'leave their shortcuts'}" if reduced else ""
+    )
     console.print(f"{units}{shortcuts}")
+    if not plan.dropped_units:
+        console.print("All units are kept: nothing was removed. Keep fewer to make the model smaller.")
     for what, before, after in (("MACs", plan.macs, plan.macs_left), ("parameters", plan.params, plan.params_left)):
         console.print(f"{what:<10} {before:>13,} -> {after:>13,}  {1 - after / max(1, before):.1%} removed")
     if "medoid" in plan.scored_by and plan.settings["score"] == "synflow":

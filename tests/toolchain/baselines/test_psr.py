@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from toolchain.baselines.psr import fisher_table, psr, walked_back
+from toolchain.baselines.psr import psr, walked_back
 from toolchain.errors import PlanError
 from toolchain.pruning import apply_plan, log_flow, plan_layers, segment, similarity_matrix
-from toolchain.pruning.segmentation import scatter_of
+from toolchain.pruning.segmentation import fisher_table, scatter_of
 
 
 def column(*values):
@@ -14,12 +14,12 @@ def column(*values):
 def test_the_table_holds_the_least_scatter_of_every_beginning():
     # {0 2}: 2; {0 2 4}: 8; in two blocks {0 2}{4} or {0}{2 4}: 2.
     expected = [[0, np.inf, np.inf, np.inf], [np.inf, 0, 2, 8], [np.inf, np.inf, 0, 2], [np.inf, np.inf, np.inf, 0]]
-    assert fisher_table(column(0, 2, 4), 3) == pytest.approx(np.array(expected))
+    assert fisher_table(column(0, 2, 4), 3)[0] == pytest.approx(np.array(expected))
 
 
 def test_the_table_ends_in_the_least_loss():
     signatures = np.random.default_rng(1).normal(size=(9, 3))
-    table = fisher_table(signatures, 9)
+    table, _ = fisher_table(signatures, 9)
     for blocks in range(1, 10):
         assert table[blocks, 9] == pytest.approx(segment(signatures, blocks).loss, abs=1e-12)
 
@@ -49,9 +49,9 @@ def test_all_alike_still_gives_as_many_blocks_as_asked_for():
     assert walked_back(column(1), 1) == (0,)
 
 
-@pytest.mark.parametrize("blocks", [0, 4])
+@pytest.mark.parametrize("blocks", [0, 4, True, 2.0, "auto"])
 def test_more_blocks_than_units_are_refused(blocks):
-    with pytest.raises(PlanError, match=f"cannot cut 3 units into {blocks} blocks: expected 1 to 3"):
+    with pytest.raises(PlanError, match=f"cannot cut 3 units into {blocks!r} blocks: expected a number from 1 to 3"):
         walked_back(column(1, 2, 3), blocks)
 
 
@@ -65,7 +65,7 @@ def test_the_walk_is_mostly_not_optimal_and_segment_always_is():
         boundaries, best = walked_back(signatures, blocks), segment(signatures, blocks)
         assert len(boundaries) == blocks
         loss = scatter_of(signatures, boundaries)
-        assert best.loss == pytest.approx(fisher_table(signatures, blocks)[-1, -1], rel=1e-9)
+        assert best.loss == pytest.approx(fisher_table(signatures, blocks)[0][-1, -1], rel=1e-9)
         assert loss >= best.loss * (1 - 1e-9)
         worse += loss > best.loss * (1 + 1e-9)
     assert 0.74 < worse / matrices < 0.9
@@ -92,5 +92,15 @@ def test_a_cut_is_met_as_by_the_method(model, frames):
 
 
 def test_fewer_units_than_blocks_are_refused(model, frames):
-    with pytest.raises(PlanError, match="3 blocks keep at least 3 units, and keep asks for 2 of 9"):
+    with pytest.raises(PlanError, match="keeps 2 of 9 units, but each of 3 blocks keeps one at least; expected 3 to 9"):
         psr(model, frames, keep=2)
+
+
+@pytest.mark.parametrize("blocks", ["auto", True, 0, 10])
+def test_the_number_of_blocks_is_a_number(model, frames, blocks):
+    with pytest.raises(PlanError, match=r"cannot cut 9 units into .* blocks: expected a number from 1 to 9"):
+        psr(model, frames, keep=4, blocks=blocks)
+
+
+def test_numbers_of_numpy_are_taken_as_pythons(model, frames):
+    assert psr(model, frames, keep=np.int64(4), blocks=np.int64(2)) == psr(model, frames, keep=4, blocks=2)

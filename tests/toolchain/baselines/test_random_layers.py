@@ -86,10 +86,22 @@ def test_a_plan_is_a_plan(model, frames):
     ("asked", "message"),
     [
         ({"keep": 10}, "asks for 10 units of 9"),
-        ({"macs_cut": 0.999}, "no plan removes that much"),
+        ({"macs_cut": 0.999}, "no plan removes that much; the nearest keeps 1 of 9 .*, or take another seed"),
         ({}, "one of keep, macs_cut, params_cut; got none"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(model, frames, asked, message):
     with pytest.raises(PlanError, match=message):
         random_layers(model, frames, **asked, seed=0)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.0, True, "1"])
+def test_a_seed_is_a_whole_number(model, frames, seed):
+    with pytest.raises(PlanError, match="expected a whole number from 0"):
+        random_layers(model, frames, keep=3, seed=seed)
+
+
+def test_frames_with_nan_are_refused(model, frames):
+    frames[:2] = np.nan
+    with pytest.raises(PlanError, match="2 of 32 frames hold NaN"):
+        random_layers(model, frames, keep=3, seed=0)

@@ -6,12 +6,41 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from toolchain.errors import ModelError
-from toolchain.models import ModelCard, create_model, edited, load_card, load_model, load_weights, save_model
+from toolchain.models import (
+    Edit,
+    ModelCard,
+    build_model,
+    create_model,
+    edited,
+    load_card,
+    load_model,
+    load_weights,
+    save_model,
+)
 from toolchain.pruning import find_units
 
 CARD = ModelCard(architecture="resnet1d20", classes=("a", "b", "c", "d", "e"), length=64)
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """The name of a factory of a user's own, whose model uses one matrix twice."""
+    (tmp_path / "tied_for_files.py").write_text(
+        "import torch\n"
+        "class Tied(torch.nn.Module):\n"
+        "    def __init__(self, classes=4, length=128):\n"
+        "        super().__init__()\n"
+        "        self.first, self.second = (torch.nn.Linear(2 * length, 2 * length) for _ in range(2))\n"
+        "        self.second.weight = self.first.weight\n"
+        "        self.head = torch.nn.Linear(2 * length, classes)\n"
+        "    def forward(self, iq):\n"
+        "        return self.head(self.second(self.first(iq.flatten(1)).relu()))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "tied_for_files:Tied"
 
 
 def test_a_model_comes_back_with_its_card_and_the_same_logits(model, frames, tmp_path):
@@ -115,10 +144,22 @@ def test_a_file_that_is_missing_or_no_model_is_refused(tmp_path):
     ("change", "message"),
     [
         ({"schema": 3}, "a newer thinwave wrote it"),
+        ({"schema": 1}, "made by an older thinwave; make it again"),
+        ({"schema": "two"}, "made by an older thinwave; make it again"),
+        ({"classes": "abc"}, "model card .* cannot be read .classes is no list"),
+        ({"classes": ["a", "b", "a"]}, "expected a list of distinct names"),
+        ({"classes": []}, "expected a list of distinct names"),
+        ({"dropped": "stages"}, "dropped is no list"),
+        ({"dropped": [1]}, "dropped: not as save_model writes it"),
+        ({"plan": [1]}, "plan: not as save_model writes it"),
+        ({"training": None}, "training: not as save_model writes it"),
+        ({"training": "long", "length": True}, "length, training: not as"),
+        ({"edits": [{"module": "stages.9", "becomes": "identity"}]}, r"m\.safetensors: .* no module of that name"),
+        ({"edits": [{"module": "stem.0", "becomes": "gone"}]}, r"m\.safetensors: .* no element of a ModuleList"),
         ({"length": "long"}, "model card .* cannot be read"),
         ({"classes": [1, 2]}, "model card .* cannot be read"),
         ({"surprise": 1}, "model card .* cannot be read"),
-        ({"architecture": "resnet3d"}, '"resnet3d" is not one of'),
+        ({"architecture": "resnet3d"}, r'm\.safetensors: .*"resnet3d" is not one of'),
     ],
 )
 def test_a_card_that_makes_no_sense_is_refused(change, message, tmp_path):
@@ -129,6 +170,8 @@ def test_a_card_that_makes_no_sense_is_refused(change, message, tmp_path):
         "classes": ["a"],
         "length": 8,
         "dropped": [],
+        "plan": None,
+        "training": {},
         **change,
     }
     save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"thinwave": json.dumps(values)})
@@ -151,3 +194,45 @@ def test_equal_models_give_equal_files(tmp_path):
         made = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
         save_model(tmp_path / name, made, CARD)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_edits_that_leave_a_model_without_logits_are_refused(model, tmp_path):
+    edits = (Edit("stages.1.0"),)
+    card = ModelCard(architecture="resnet1d20", classes=CARD.classes, length=64, edits=edits)
+    save_model(tmp_path / "m.safetensors", edited(model, edits), card)
+    with pytest.raises(
+        ModelError, match=r"m\.safetensors: expected logits \(1, 5\) of a frame \(1, 2, 64\), its model"
+    ):
+        load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_checkpoint_that_holds_one_state_dict_is_taken(model, key, tmp_path):
+    weights = model.state_dict()
+    torch.save({key: weights, "epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "w.pt")
+    loaded = load_weights(tmp_path / "w.pt", "resnet1d20", 5, 64)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_names_that_data_parallel_made_longer_are_taken(model, tmp_path):
+    torch.save(nn.DataParallel(model).state_dict(), tmp_path / "w.pt")
+    loaded = load_weights(tmp_path / "w.pt", "resnet1d20", 5, 64)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("held", [{"epoch": 3}, {"model": {"a": 1}}, {}, {"model": {}}, "both"])
+def test_a_checkpoint_without_one_state_dict_is_refused_with_the_way_out(model, held, tmp_path):
+    weights = model.state_dict()
+    torch.save({"model": weights, "state_dict": weights} if held == "both" else held, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"expected a state_dict .*; save the weights alone, with torch\.save"):
+        load_weights(tmp_path / "w.pt", "resnet1d20", 5, 64)
+
+
+def test_a_model_with_tied_weights_is_saved_and_loaded(own_code, tmp_path):
+    torch.manual_seed(0)
+    model = build_model(own_code, 3, 16).eval()
+    card = ModelCard(architecture=own_code, classes=("a", "b", "c"), length=16)
+    save_model(tmp_path / "m.safetensors", model, card)
+    loaded, _ = load_model(tmp_path / "m.safetensors", trusted=own_code)
+    assert loaded.first.weight is loaded.second.weight
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())

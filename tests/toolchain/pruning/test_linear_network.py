@@ -120,3 +120,36 @@ def test_every_layer_of_a_plain_chain_has_the_same_score():
     scores = synflow_scores(nn.Sequential(*layers), (2, 4))
     assert len(scores) == 4
     assert np.allclose(scores, scores[0], rtol=1e-12)
+
+
+def test_a_branch_that_is_added_in_part_flows_in_part():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv1d(2, 2, 1, groups=2, bias=False)
+            self.layer.weight.data.fill_(3.0)
+
+        def forward(self, x):
+            return torch.add(x, self.layer(x), alpha=-0.5).flatten(1)
+
+    # 8 ones, each with half of 3 beside it.
+    assert math.exp(log_flow(Scaled(), [0], (2, 4))) == pytest.approx(8 * (1 + 1.5))
+
+
+def test_a_layer_whose_branches_both_give_nothing_has_no_flow_of_its_own():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.TransformerEncoderLayer(4, 2, 8, batch_first=True) for _ in range(2)])
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x.flatten(1)
+
+    net = Encoder().eval()
+    nn.init.zeros_(net.layers[1].self_attn.out_proj.weight)
+    nn.init.zeros_(net.layers[1].linear2.weight)
+    scores = synflow_scores(net, (2, 4))
+    assert np.isfinite(scores[0])
+    assert scores[1] == -math.inf

@@ -1,15 +1,25 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from toolchain.cost import cost
 from toolchain.errors import PlanError
-from toolchain.models import create_model
 from toolchain.models.residual import ResidualUnit
-from toolchain.pruning import apply_plan, log_flow, plan_from_json, plan_layers, segment, similarity_matrix
+from toolchain.pruning import (
+    Budget,
+    apply_plan,
+    check_budget,
+    find_units,
+    log_flow,
+    plan_layers,
+    plan_on,
+    segment,
+    similarity_matrix,
+)
 
 
 def test_a_plan_follows_the_method(model, frames):
@@ -56,9 +66,16 @@ def test_an_automatic_number_of_blocks_shrinks_to_what_is_kept(model, frames):
         ({"keep": 3, "score": "taylor"}, 'score "taylor" is not one of synflow, medoid, l1, random'),
         ({"keep": 3, "score": "medoid", "direction": "min"}, 'score "medoid" has no direction'),
         ({"keep": 3, "similarity": "cca"}, 'similarity "cca" is not one of cka, cosine, rsa'),
-        ({"keep": 3, "blocks": 4}, "4 blocks keep at least 4 units, and keep asks for 3 of 9"),
+        (
+            {"keep": 3, "blocks": 4},
+            "keep = 3 keeps 3 of 9 units, but each of 4 blocks keeps one at least; expected 4 to 9",
+        ),
         ({"keep": 3, "blocks": 10}, 'expected "auto" or a number from 1 to the 9 units'),
         ({"keep": 3, "blocks": "some"}, 'expected "auto" or a number'),
+        ({"keep": 3, "blocks": True}, 'blocks = True: expected "auto" or a number'),
+        ({"keep": 3, "blocks": 2.0}, 'blocks = 2.0: expected "auto" or a number'),
+        ({"keep": 3, "seed": -1}, "seed = -1: expected a whole number from 0"),
+        ({"keep": 3, "units": [1]}, "expected globs of module paths"),
         ({"keep": 3, "signature": "column"}, 'signature "column" is not one of row, sum'),
     ],
 )
@@ -88,36 +105,6 @@ def test_keeping_all_units_gives_the_same_model(model, frames):
     iq = torch.from_numpy(frames)
     with torch.no_grad():
         assert torch.equal(pruned(iq), model(iq))
-
-
-def test_a_plan_comes_back_from_json(model, frames):
-    plan = plan_layers(model, frames, keep=4)
-    assert plan_from_json(json.loads(json.dumps(plan.to_json()))) == plan
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"schema": 3}, "a newer thinwave wrote it"),
-        ({"kept": [99]}, "an index that is no unit"),
-        ({"kept": None}, "no pruning plan"),
-        ({"units": [{"name": "a"}]}, "no pruning plan"),
-        ({"colour": "red"}, "no pruning plan"),
-    ],
-)
-def test_what_is_no_plan_is_refused(model, frames, change, message):
-    with pytest.raises(PlanError, match=message):
-        plan_from_json({**plan_layers(model, frames, keep=4).to_json(), **change})
-
-
-def test_a_plan_is_for_its_model_and_once(model, frames):
-    plan = plan_layers(model, frames, keep=4)
-    with pytest.raises(PlanError, match=r"for a model of 9 units, this one has 27; stages.0.3 is removable with"):
-        apply_plan(plan, create_model("resnet1d56"))
-    with pytest.raises(PlanError, match=r"for a model of 9 units, .*; it lacks"):
-        apply_plan(plan, apply_plan(plan, model))
-    with pytest.raises(PlanError, match=r"for a model of 9 units; .* has no unit that can be dropped"):
-        apply_plan(plan, nn.Sequential(nn.Flatten(), nn.Linear(128, 5)))
 
 
 def test_planning_is_the_same_every_time_and_leaves_the_model_alone(model, frames):
@@ -200,3 +187,75 @@ def test_a_block_with_a_unit_that_has_no_linear_form_goes_by_the_medoid_and_says
     expected = tuple("medoid" if 4 in block else "synflow" for block in plan.blocks)
     assert plan.scored_by == expected
     assert set(expected) == {"medoid", "synflow"}
+
+
+def test_numbers_of_numpy_are_taken_as_pythons(model, frames):
+    plan = plan_layers(model, frames, keep=np.int64(4), blocks=np.int64(2), score="random", seed=np.int32(1))
+    assert plan == plan_layers(model, frames, keep=4, blocks=2, score="random", seed=1)
+    assert json.loads(json.dumps(plan.to_json()))["settings"]["keep"] == 4
+    assert json.dumps(plan_layers(model, frames, macs_cut=np.float32(0.5)).to_json())
+
+
+def test_frames_may_be_a_tensor_or_of_float64(model, frames):
+    plan = plan_layers(model, frames, keep=4)
+    assert plan_layers(model, torch.from_numpy(frames), keep=4) == plan
+    assert plan_layers(model, frames.astype(np.float64), keep=4) == plan
+
+
+def test_planning_leaves_the_frames_alone_where_the_model_works_in_place(model, frames):
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, iq):
+            return self.inner(iq.mul_(2.0))
+
+    before = frames.copy()
+    plan_layers(InPlace().eval(), frames, keep=4)
+    assert np.array_equal(frames, before)
+
+
+def test_frames_that_hold_nan_are_counted(model, frames):
+    frames[[3, 5], 0, 7] = np.nan, np.inf
+    with pytest.raises(PlanError, match="2 of 32 frames hold NaN or infinity"):
+        plan_layers(model, frames, keep=4)
+
+
+def test_weights_that_hold_nan_are_named(model, frames):
+    units, matrix = find_units(model, frames), np.eye(9)
+    model.stages[1][0].branch[0].weight.data[0, 0, 0] = np.nan
+    with pytest.raises(PlanError, match=r"stages.1.0.branch.0.weight of ResNet1d holds NaN"):
+        plan_layers(model, frames, keep=4)
+    settings = {"similarity": "cka", "signature": "row", "blocks": 2, "score": "medoid", "direction": "max"}
+    with pytest.raises(PlanError, match=r"stages.1.0.branch.0.weight of ResNet1d holds NaN"):
+        plan_on(matrix, model, frames, units, budget=Budget(keep=4), **settings)
+
+
+def test_similarities_of_other_units_are_refused(model, frames):
+    settings = {"similarity": "cka", "signature": "row", "blocks": 2, "score": "medoid", "direction": "max"}
+    with pytest.raises(PlanError, match=r"got shape \(3, 3\), expected a row and a column for 9 units"):
+        plan_on(np.eye(3), model, frames, find_units(model, frames), budget=Budget(keep=4), **settings)
+
+
+def test_layers_that_are_alike_but_for_rounding_are_one_block(model, frames):
+    noise = np.random.default_rng(0).normal(scale=1e-7, size=(9, 9))
+    settings = {"similarity": "cka", "signature": "row", "blocks": "auto", "score": "medoid", "direction": "max"}
+    plan = plan_on(1.0 - abs(noise), model, frames, find_units(model, frames), budget=Budget(keep=6), **settings)
+    assert plan.boundaries == (0,)
+
+
+def test_a_budget_is_checked_with_the_tolerance_that_planning_has(model, frames):
+    units, whole = find_units(model, frames), cost(model, (2, 64))
+    with pytest.raises(PlanError, match="ask for at most macs_cut") as error:
+        check_budget(units, whole, Budget(macs_cut=0.999), "auto")
+    nearest = float(re.search(r"at most macs_cut = ([\d.]+)", str(error.value))[1])
+    check_budget(units, whole, Budget(macs_cut=nearest), "auto")
+    saved = sorted((unit.macs - unit.shortcut_macs for unit in units), reverse=True)
+    check_budget(units, whole, Budget(macs_cut=sum(saved[:8]) / whole.macs + 1e-13), "auto")
+
+
+@pytest.mark.parametrize("blocks", [0, 10, True, "some"])
+def test_blocks_are_checked_before_any_work(model, frames, blocks):
+    with pytest.raises(PlanError, match='expected "auto" or a number from 1 to the 9 units'):
+        check_budget(find_units(model, frames), cost(model, (2, 64)), Budget(keep=4), blocks)

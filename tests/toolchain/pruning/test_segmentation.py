@@ -1,4 +1,5 @@
 from itertools import combinations, pairwise
+from time import process_time
 
 import numpy as np
 import pytest
@@ -83,3 +84,62 @@ def test_equal_layers_are_one_block():
 def test_a_number_of_blocks_that_cannot_be_is_refused(blocks):
     with pytest.raises(PlanError, match=rf"cannot cut 4 units into {blocks} blocks: expected a number from 1 to 4"):
         segment(np.zeros((4, 1)), blocks)
+
+
+@pytest.mark.parametrize("blocks", [2.0, True, "2", None, np.float64(2)])
+def test_a_number_of_blocks_that_is_not_whole_is_refused(blocks):
+    with pytest.raises(PlanError, match="expected a number from 1 to 4"):
+        segment(np.zeros((4, 1)), blocks)
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        (np.array([1.0, 2.0]), r"got shape \(2,\), expected finite numbers \(n, d\)"),
+        ([1.0, 2.0], r"got shape \(2,\)"),
+        ([[1.0], [2.0, 3.0]], "list cannot be read"),
+        (np.zeros((0, 3)), r"got shape \(0, 3\)"),
+        (np.array([[1.0], [np.nan]]), "1 of 2 rows hold NaN, infinity"),
+        (np.array([[np.inf], [np.nan]]), "2 of 2 rows hold NaN, infinity"),
+        (np.array([[1.0], [1e200]]), "1 of 2 rows hold NaN, infinity or more than 1e"),
+    ],
+)
+def test_signatures_that_are_none_are_refused(signatures, message):
+    with pytest.raises(PlanError, match=message):
+        segment(signatures, 1)
+
+
+def test_clusters_far_apart_cost_no_digits():
+    near = np.random.default_rng(4).integers(-8, 8, size=(8, 3)) / 4
+    far = near + np.where(np.arange(8) < 4, 0.0, 1e9)[:, None]
+    assert segment(far, 2).boundaries == (0, 4)
+    assert segment(far, 2).loss == pytest.approx(loss_of(near, (0, 4)), rel=1e-14)
+
+
+def test_float32_signatures_are_segmented_in_float64():
+    signatures = np.random.default_rng(5).normal(size=(8, 3)).astype(np.float32) + np.float32(1000)
+    assert segment(signatures, 3).loss == segment(signatures.astype(np.float64), 3).loss
+
+
+def test_each_diameter_is_right_to_its_own_rounding():
+    rng = np.random.default_rng(6)
+    signatures = rng.normal(size=(12, 5)) * 10.0 ** rng.integers(-8, 8, size=(12, 1))
+    found, exact = diameters(signatures), signatures.astype(np.longdouble)
+    for start in range(12):
+        for end in range(start + 1, 12):
+            part = exact[start : end + 1]
+            expected = float(((part - part.mean(axis=0)) ** 2).sum())
+            assert found[start, end] == pytest.approx(expected, rel=(5 + 2 * 12 + 5) * 2.0**-53)
+
+
+def test_a_thousand_layers_are_quick():
+    signatures = np.random.default_rng(7).normal(size=(1000, 1000))
+    started = process_time()
+    assert len(segment(signatures, 50).boundaries) == 50
+    # About 0.25 s on a quiet core.
+    assert process_time() - started < 2
+
+
+def test_a_negligible_loss_is_one_block():
+    assert choose_blocks([1e-14, 5e-15, 0.0], negligible=1e-13) == 1
+    assert choose_blocks([1e-14, 5e-15, 0.0]) == 3

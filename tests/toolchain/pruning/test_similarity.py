@@ -6,7 +6,7 @@ from scipy.stats import pearsonr
 from torch import nn
 
 from toolchain.errors import PlanError
-from toolchain.pruning import find_units, similarity_matrix
+from toolchain.pruning import find_units, plan_layers, similarity_matrix
 
 
 def outputs(model, frames, units):
@@ -78,6 +78,64 @@ def test_a_skip_outside_counts_with_its_sum(frames):
         second = first + net.rows[1](first)
     x, y = (features.flatten(1).double().numpy() for features in (first, second))
     assert similarity_matrix(net, frames, find_units(net, frames))[0, 1] == pytest.approx(cka(x, y), abs=1e-5)
+
+
+def test_a_unit_that_runs_twice_counts_with_both_its_outputs(frames):
+    shared = nn.Conv1d(4, 4, 1)
+    net = nn.Sequential(nn.Conv1d(2, 4, 1), nn.Conv1d(4, 4, 1), shared, shared, nn.Conv1d(4, 4, 1), nn.Flatten()).eval()
+    units = find_units(net, frames)
+    with torch.no_grad():
+        features = [net[:end](torch.from_numpy(frames)).flatten(1).double().numpy() for end in range(2, 6)]
+    expected = [[cka(x, y) for y in features] for x in features]
+    assert [unit.name for unit in units] == ["1", "2", "2", "4"]
+    assert np.allclose(similarity_matrix(net, frames, units), expected, atol=1e-5)
+
+
+class Steps(nn.Module):
+    """Layers on samples first and the batch second, or on segments of frames as frames of their own."""
+
+    def __init__(self, segments):
+        super().__init__()
+        self.first, self.rows = nn.Linear(2, 4), nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+        self.segments = segments
+
+    def forward(self, x):
+        count = len(x)
+        x = x.transpose(1, 2).reshape(-1, 16, 2) if self.segments else x.permute(2, 0, 1)
+        x = self.first(x)
+        for row in self.rows:
+            x = torch.tanh(row(x)) + x
+        return x.reshape(count, -1) if self.segments else x.mean(0)
+
+
+@pytest.mark.parametrize("segments", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 32])
+def test_frames_are_told_apart_wherever_the_batch_is(frames, segments, count):
+    net = Steps(segments).eval()
+    frames = frames[:count]
+    with torch.no_grad():
+        x = net.first(torch.from_numpy(frames).transpose(1, 2))
+        features = []
+        for row in net.rows:
+            x = torch.tanh(row(x)) + x
+            features.append(x.flatten(1).double().numpy())
+    expected = [[cka(x, y) for y in features] for x in features]
+    assert np.allclose(similarity_matrix(net, frames, find_units(net, frames)), expected, atol=1e-4)
+
+
+def test_the_callers_frames_are_not_written_to(model, frames):
+    class Halved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            x /= 2
+            return self.model(x)
+
+    before = frames.copy()
+    plan_layers(Halved().eval(), frames, keep=3)
+    assert np.array_equal(frames, before)
 
 
 @pytest.mark.parametrize("kind", ["cka", "cosine", "rsa"])

@@ -245,6 +245,84 @@ def test_a_branch_that_is_scaled_in_the_forward_is_silenced_before_that(names, f
         assert torch.allclose(thin(iq), net.head(x.mean(-1)), atol=1e-6)
 
 
+class Sides(nn.Module):
+    """Two ways that are summed, here the light and deep one first."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x):
+        return F.relu(self.one(x) + self.other(x))
+
+
+def test_the_branch_is_the_side_with_more_layers_in_series_whatever_they_weigh(names, frames):
+    light = nn.Sequential(nn.Conv1d(16, 4, 1, 2), nn.ReLU(), conv(4, 4, groups=4), nn.ReLU(), nn.Conv1d(4, 32, 1))
+    heavy = nn.Conv1d(16, 32, 1, 2)
+    net = nn.Sequential(conv(2, 16), Sides(light, heavy), *head(32))
+    (unit,) = find_units(net.eval(), frames)
+    assert unit.edits[0].becomes == ("other", "relu()")
+    assert unit.shortcut_macs == 16 * 32 * 32 > unit.macs - unit.shortcut_macs
+
+
+def test_two_layers_side_by_side_are_no_branch_and_shortcut(frames):
+    net = nn.Sequential(conv(2, 8), Sides(conv(8, 16), conv(8, 16)), *head(16))
+    with pytest.raises(PlanError, match=r"1 \(it changes the shape, and has no shortcut"):
+        find_units(net.eval(), frames)
+
+
+class InPlace(nn.Module):
+    """A function in place inside of a branch, whose modules stand in the forward of the net."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.first, self.second, self.head = conv(2, 8), conv(8, 8), conv(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.second(F.relu(self.first(x), inplace=True))
+        return self.head(x.mean(-1))
+
+
+def test_a_function_in_place_does_not_write_to_the_skip_when_its_branch_is_dropped(frames):
+    net = InPlace().eval()
+    (unit,) = find_units(net, frames)
+    iq = torch.from_numpy(frames)
+    with torch.no_grad():
+        assert torch.equal(edited(net, unit.edits).eval()(iq), net.head(net.stem(iq).mean(-1)))
+
+
+def test_a_difference_and_a_scaled_branch_are_skips_and_a_scaled_shortcut_is_none(names, frames):
+    for join in (lambda x, row: x - row(x), lambda x, row: torch.add(x, row(x), alpha=0.3)):
+        net = Outside(join)
+        assert [kind for _, kind in names(net)] == ["removable"] * 3
+        iq = torch.from_numpy(frames)
+        with torch.no_grad():
+            gone = [edit for unit in find_units(net, frames) for edit in unit.edits]
+            assert torch.allclose(edited(net, gone).eval()(iq), net.head(net.stem(iq).mean(-1)), atol=1e-6)
+    for join in (lambda x, row: row(x) - x, lambda x, row: torch.add(row(x), x, alpha=0.3)):
+        with pytest.raises(PlanError, match="not for a sum of a branch and a shortcut"):
+            find_units(Outside(join).eval(), frames)
+
+
+def test_one_activation_module_may_serve_a_whole_chain(names, frames):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([conv(2, 8), conv(8, 8), conv(8, 8)])
+            self.norms = nn.ModuleList([nn.BatchNorm1d(8) for _ in range(3)])
+            self.relu, self.head = nn.ReLU(), nn.Linear(8, 5)
+
+        def forward(self, x):
+            for layer, norm in zip(self.layers, self.norms, strict=True):
+                x = self.relu(norm(layer(x)))
+            return self.head(x.mean(-1))
+
+    net = Shared()
+    assert names(net) == [("layers.1", "removable"), ("layers.2", "removable")]
+    assert [edit.module for edit in find_units(net, frames)[0].edits] == ["layers.1", "norms.1"]
+
+
 class Encoder(nn.Module):
     def __init__(self, container, norm_first):
         super().__init__()
@@ -344,6 +422,8 @@ def test_a_user_and_an_author_can_name_the_units(names, model, frames):
         find_units(model, frames)
     with pytest.raises(PlanError, match="no module that runs has a name like layers"):
         find_units(model, frames, names=["layers.*"])
+    # One glob is one, not a list of letters.
+    assert [name for name, _ in names(model, names="stages.0.*")] == [f"stages.0.{unit}" for unit in range(3)]
 
 
 def test_what_fails_without_a_unit_keeps_it_and_says_so(frames):
