@@ -105,12 +105,15 @@ def cost(
     import numpy as np
 
     from toolchain.cost import cost as cost_of
-    from toolchain.errors import PlanError
+    from toolchain.errors import ModelError, PlanError
     from toolchain.models import open_model
     from toolchain.pruning import look_at_units
     from toolchain.report.cost_text import cost_to_json, show_cost
 
     model, card = open_model(model_text, name=model_name, weights=weights, classes=classes, length=length)
+    for option, given, said in (("--classes", classes, len(card.classes)), ("--length", length, card.length)):
+        if given not in (None, said):
+            raise ModelError(f"{model_text}: the file says {said} itself, and {option} says {given}; leave it out")
     shape = (2, card.length)
     weight = cost_of(model, shape)
     found = look_at_units(model, np.zeros((1, *shape), dtype=np.float32), units or None)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from toolchain.data import write_h5
-from toolchain.models import build_model, create_model, load_model
+from toolchain.models import ModelCard, build_model, create_model, load_model, save_model
 from toolchain.pruning import apply_plan, plan_from_json
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
@@ -45,6 +45,17 @@ def test_cost_prints_units_and_sums_for_people_and_machines(thinwave_here, tmp_p
     assert values["uncounted"] == []
 
 
+def test_cost_refuses_what_the_file_says_otherwise(refused_here, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(
+        path, create_model("resnet1d20", 5, 64), ModelCard(architecture="resnet1d20", classes=CLASSES, length=64)
+    )
+    for option, value in (("--classes", "24"), ("--length", "128"), ("--model", "resnet1d56")):
+        assert f"and {option} says {value}; leave it out" in refused_here("cost", path, option, value)
+    assert "is a folder, expected a file" in refused_here("cost", tmp_path)
+    assert "no module that runs has such a name" in refused_here("cost", path, "--units", "nope*")
+
+
 def test_cost_of_a_model_in_which_nothing_can_be_dropped_says_so(thinwave_here):
     said = thinwave_here("cost", "lstm2")
     assert said.returncode == 0, said.stderr
@@ -71,6 +82,12 @@ def own(tmp_path, monkeypatch):
 
             def nothing():
                 return 7
+
+            def asking(classes):
+                return Chain(classes)
+
+            def leaving():
+                raise SystemExit(3)
             """
         )
     )
@@ -84,6 +101,8 @@ def test_a_users_own_model_is_weighed_and_pruned_with_its_weights(thinwave_here,
     said = thinwave_here("cost", "--model", "mine:Chain", "--length", "64")
     assert said.returncode == 0, said.stderr
     assert "4 of 4 units can be dropped; a plan keeps one at least" in said.stdout
+    # A factory that must be told how many classes there are is told the default.
+    assert thinwave_here("cost", "mine:asking").returncode == 0
 
     torch.save(build_model("mine:Chain", 5, 64).state_dict(), own / "chain.pt")
     said = thinwave_here(
@@ -104,6 +123,7 @@ def test_a_users_own_model_is_weighed_and_pruned_with_its_weights(thinwave_here,
     assert thinwave_here("cost", "out/model.safetensors", "--model", "mine:Chain").returncode == 0
     for name, message in (
         ("mine:images", "the model fails on frames (batch, 2, 128): RuntimeError"),
+        ("mine:leaving", "the call failed: SystemExit: 3"),
         ("mine:nothing", "expected a function that gives an nn.Module, it gave int"),
         ("mine:Chian", 'the module mine has no "Chian"'),
         ("mine:nn.Module.__doc__", "is str; expected a function"),

@@ -57,7 +57,8 @@ def open_model(
                 "NAME is of the zoo, or package.module:factory"
             )
         model, card = load_model(path, trusted=name)
-        _require_fit(path, card, name, classes, length)
+        if name not in (None, card.architecture):
+            raise ModelError(f"{path}: the file says {card.architecture} itself, and --model says {name}; leave it out")
         return model, card
     if text is not None and name is not None and text != name:
         raise ModelError(f'two models, "{text}" and --model {name}; expected one')
@@ -76,18 +77,6 @@ def open_model(
         model = fill(weights, model, read_weights(weights))
     names = names or tuple(f"class {index}" for index in range(count))
     return model.eval(), ModelCard(architecture=asked, classes=names, length=length)
-
-
-def _require_fit(
-    path: Path, card: ModelCard, name: str | None, classes: Sequence[str] | int | None, length: int | None
-) -> None:
-    """Raise ModelError where something else is asked for than the file says of itself."""
-    asked = {"--model": (name, card.architecture), "--length": (length, card.length)}
-    if isinstance(classes, int):
-        asked["--classes"] = (classes, len(card.classes))
-    for option, (given, said) in asked.items():
-        if given not in (None, said):
-            raise ModelError(f"{path}: the file says {said} itself, and {option} says {given}; leave it out")
 
 
 def _classes(classes: Sequence[str] | int | None) -> tuple[int | None, tuple[str, ...]]:
