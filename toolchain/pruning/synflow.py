@@ -101,14 +101,18 @@ class LinearChain:
         return state if shapes[before] == shapes[after] else state.mean().expand(shapes[after])
 
 
-def log_flow(model: nn.Module, keep: Iterable[int], frame_shape: Sequence[int]) -> float:
+def log_flow(
+    model: nn.Module, keep: Iterable[int], frame_shape: Sequence[int], units: Sequence[str] | None = None
+) -> float:
     """Log R (natural) of ``model`` with only the units ``keep`` (indices in execution order) left, on (2, length) frames.
 
-    -inf where nothing flows. Raises PlanError for an index that is no unit, or is fixed and left out, and for a layer that
+    ``units`` are globs that name the units, as for :func:`toolchain.pruning.plan_layers`. -inf where nothing flows.
+
+    Raises PlanError for an index that is no unit, or is fixed and left out, and for a layer that
     has no linear form.
     """
     require_finite(model)
-    chain = linear_chain(model, frame_shape)
+    chain = linear_chain(model, frame_shape, units)
     kept = frozenset(keep)
     wrong = sorted(index for index in kept if not 0 <= index < len(chain.spans))
     if wrong:
@@ -123,14 +127,16 @@ def log_flow(model: nn.Module, keep: Iterable[int], frame_shape: Sequence[int]) 
     return chain.log_flow(kept)
 
 
-def synflow_scores(model: nn.Module, frame_shape: Sequence[int]) -> NDArray[np.float64]:
+def synflow_scores(
+    model: nn.Module, frame_shape: Sequence[int], units: Sequence[str] | None = None
+) -> NDArray[np.float64]:
     """Log of the flow through each unit's weights, R(all) - R(its branch silenced): float64 (n,), natural logarithms.
 
     For a layer of a serial branch this is Tanaka's score, the sum of |theta dR/dtheta| over the layer; in a plain chain
     that is all of R, the same for every layer. NaN for a unit that has no linear form (a recurrent layer, a gate).
     """
     require_finite(model)
-    chain = linear_chain(model, frame_shape)
+    chain = linear_chain(model, frame_shape, units)
     with torch.no_grad():
         return np.array([_score(chain, index) for index in range(len(chain.spans))])
 

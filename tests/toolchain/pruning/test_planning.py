@@ -33,6 +33,13 @@ def test_a_plan_follows_the_method(model, frames):
     assert plan.settings["keep"] == 4
 
 
+def test_the_flow_of_units_that_were_named_is_theirs(model, frames):
+    named = ["stages.0.*", "stages.2.1"]
+    plan = plan_layers(model, frames, keep=2, units=named)
+    assert len(plan.units) == 4
+    assert plan.log_flow == pytest.approx(log_flow(model, plan.kept, (2, 64), named), rel=1e-12)
+
+
 def test_the_sum_signature_is_the_rows_sum(model, frames):
     plan = plan_layers(model, frames, keep=4, blocks=3, signature="sum")
     matrix = similarity_matrix(model, frames, plan.units)
