@@ -220,8 +220,8 @@ def prune(
     from deploy.progress import progress_bar
     from toolchain.data import use_in_words
     from toolchain.models import is_own
-    from toolchain.pruning import Budget
-    from toolchain.pruning_job import PruningJob, prune_on, refuse_used, summary
+    from toolchain.pruning import Budget, Choices
+    from toolchain.pruning_job import prune_on, refuse_used, summary
     from toolchain.report.plan_text import show_plan
     from toolchain.trained_model import model_and_set, require_length, use_for_more_training
 
@@ -235,9 +235,8 @@ def prune(
         raise ToolchainError(
             f"expected one budget, --keep, --macs-cut or --params-cut; got {' and '.join(given) or 'none'}"
         )
-    job = PruningJob(
+    choices = Choices(
         budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
-        frames=frames,
         similarity=similarity,
         signature=signature,
         blocks=blocks,
@@ -261,7 +260,7 @@ def prune(
             log.warning("no --weights: the model is pruned with the weights that %s gave it", card.architecture)
         require_length(dataset, card)
         use = use_for_more_training(dataset, card, asked) or use
-        plan = prune_on(dataset, use, model, card, job, out, progress=progress)
+        plan = prune_on(dataset, use, model, card, choices, out, compared=frames, progress=progress)
     if json_path:
         write_json(json_path, {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)})
     if json_path != "-":

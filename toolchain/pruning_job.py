@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,14 @@ from torch import nn
 
 from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
-from toolchain.data import DataUse, record_of, stratified_sample
+from toolchain.data import DataUse, Part, record_of
 from toolchain.errors import RunError
 from toolchain.models import ModelCard, save_model
-from toolchain.pruning import Budget, Plan, apply_plan, find_units, plan_on, similarity_matrix
-from toolchain.pruning.selection import Direction
+from toolchain.pruning import Choices, Plan, apply_plan, planned, pruned_card, with_model
 from toolchain.report.drawing import save
 from toolchain.report.plan_figure import plan_figure
 
 PLAN, MODEL, PICTURE = "plan.json", "model.safetensors", "plan.png"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningJob:
-    """How a model is pruned: the budget, and each choice of the method as :func:`toolchain.pruning.plan_layers` takes it.
-
-    ``frames`` of the training split are compared; ``units`` are globs that name the units; ``seed`` draws what is random.
-    """
-
-    budget: Budget
-    frames: int
-    similarity: str
-    signature: str
-    blocks: int | str
-    score: str
-    direction: Direction
-    units: tuple[str, ...] | None
-    seed: int
 
 
 def prune_on(
@@ -48,53 +29,25 @@ def prune_on(
     use: DataUse,
     model: nn.Module,
     card: ModelCard,
-    job: PruningJob,
+    choices: Choices,
     out: Path,
     *,
+    compared: int,
     progress: Progress = silent,
 ) -> Plan:
     """Plan on training frames of ``dataset`` (the whole set, of which ``use`` says the split) and write the folder ``out``.
 
+    ``compared`` is the number of these frames.
+
     Raises PlanError for what cannot be made, DatasetError for a set that cannot be used, RunError for a folder that cannot.
     """
-    frames = training_frames(dataset, use, job.frames, job.seed)
-    units = find_units(model, frames, job.units)
-    progress(0, 1, "comparing units")
-    matrix = similarity_matrix(model, frames, units, job.similarity)
-    plan = plan_on(
-        matrix,
-        model,
-        frames,
-        units,
-        budget=job.budget,
-        similarity=job.similarity,
-        signature=job.signature,
-        blocks=job.blocks,
-        score=job.score,
-        direction=job.direction,
-        names=job.units,
-        seed=job.seed,
-        progress=progress,
-    )
-    described = {"architecture": card.architecture, "classes": list(card.classes), "length": card.length}
-    plan = replace(plan, model={**described, "dropped": list(card.dropped)})
-    smaller = replace(
-        card,
-        dropped=(*card.dropped, *plan.dropped),
-        edits=(*card.edits, *plan.edits),
-        plan=plan.to_json(),
-        # The split that the model was trained on stays known, so that fine-tuning does not see what it is tested by.
-        training=card.training or {"data": record_of(dataset, use)},
-    )
+    train = Part(use.selected(dataset), use.split_of(dataset).train)
+    plan, matrix = planned(model, train.sample(compared, choices.seed), choices, progress=progress)
+    plan = with_model(plan, card)
+    # The split that the model was trained on stays known, so that fine-tuning does not see what it is tested by.
+    smaller = replace(pruned_card(card, plan), training=card.training or {"data": record_of(dataset, use)})
     _write(out, plan, matrix, apply_plan(plan, model), smaller)
     return plan
-
-
-def training_frames(dataset: Dataset, use: DataUse, count: int, seed: int) -> NDArray[np.float32]:
-    """``count`` frames of the training split, or all where it has fewer, spread over class and SNR: (count, 2, length)."""
-    selected, among = use.selected(dataset), use.split_of(dataset).train
-    rng = np.random.default_rng([seed, count])
-    return selected.frames(stratified_sample(selected.labels, selected.snr_db, among, min(count, len(among)), rng))
 
 
 def _write(out: Path, plan: Plan, matrix: NDArray[np.float64], model: nn.Module, card: ModelCard) -> None:

@@ -25,12 +25,12 @@ from method_parts.grid import COMPARED_FRAMES, SETS, SHARED_FILE, Base, Choice, 
 from method_parts.records import Record, base_key, model_file, name_of, plan_key, tune_key
 from toolchain.baselines import BASELINES
 from toolchain.cost import cost
-from toolchain.data import Dataset, Part, from_memory, open_dataset, stratified_sample, stratified_split
+from toolchain.data import Dataset, Part, from_memory, open_dataset, stratified_split
 from toolchain.data.generator import PRESETS, generate
 from toolchain.errors import PlanError
 from toolchain.models import ModelCard, create_model, edited, load_model, save_model
 from toolchain.models.initialisation import initialise
-from toolchain.pruning import Budget, Plan, find_units, plan_on, similarity_matrix
+from toolchain.pruning import Budget, Choices, Plan, find_units, plan_on, similarity_matrix
 from toolchain.training import FitSettings, accuracy_of, fit, predictions_of
 
 # Sensitivity is the SNR at which this accuracy is crossed.
@@ -144,10 +144,7 @@ def split_of(frames: str, seed: int) -> Split:
 
 def compared_frames(base: Base) -> NDArray[np.float32]:
     """The training frames on which units are compared."""
-    train = split_of(base.frames, base.seed).train
-    whole, rng = train.dataset, np.random.default_rng([base.seed, COMPARED_FRAMES])
-    count = min(COMPARED_FRAMES, len(train))
-    return whole.frames(stratified_sample(whole.labels, whole.snr_db, train.indices, count, rng))
+    return split_of(base.frames, base.seed).train.sample(COMPARED_FRAMES, base.seed)
 
 
 def _plan_record(
@@ -190,8 +187,8 @@ def _planned(
     kind = settings["similarity"]
     if kind not in matrices:
         matrices[kind] = similarity_matrix(model, frames, units, kind)
-    budget = Budget(**choice.budget)
-    return plan_on(matrices[kind], model, frames, units, budget=budget, seed=base.seed, **settings)
+    choices = Choices(budget=Budget(**choice.budget), seed=base.seed, **settings)
+    return plan_on(matrices[kind], model, frames, units, choices)
 
 
 def _fitted(

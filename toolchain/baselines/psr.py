@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from deploy.progress import Progress, silent
-from toolchain.pruning import Budget, Plan, find_units, plan_on, similarity_matrix
-from toolchain.pruning.frames import as_frames, require_finite
-from toolchain.pruning.plan import globs
-from toolchain.pruning.planning import SIGNATURES
-from toolchain.pruning.segmentation import fisher_table, require_blocks
+from toolchain.pruning import Budget, Choices, Plan, planned
+from toolchain.pruning.segmentation import fisher_table
 
 Matrix = NDArray[np.float64]
 
@@ -40,27 +38,15 @@ def psr(
 
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
-    budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
-    require_finite(model)
-    units, frames = globs(units), as_frames(frames)
-    found = find_units(model, frames, units)
-    blocks = require_blocks(blocks, len(found))
-    matrix = similarity_matrix(model, frames, found, similarity)
-    plan = plan_on(
-        matrix,
-        model,
-        frames,
-        found,
-        budget=budget,
+    choices = Choices(
+        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
         similarity=similarity,
         signature="sum",
-        blocks=blocks,
         score="synflow",
         direction="min",
-        names=units,
-        boundaries=walked_back(SIGNATURES["sum"](matrix), blocks),
-        progress=progress,
+        units=units,
     )
+    plan, _ = planned(model, frames, choices, cutting=partial(walked_back, blocks=blocks), progress=progress)
     return replace(plan, settings={**plan.settings, "baseline": "psr"})
 
 

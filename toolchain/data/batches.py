@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset
+from toolchain.data.splits import stratified_sample
 
 # Two of them are in memory: one being used, one being read.
 SHUFFLE_WINDOW_BYTES = 192 << 20
@@ -45,6 +46,13 @@ class Part:
     def snr_db(self) -> NDArray[np.float32]:
         """The SNRs in dB, float32 (n,)."""
         return self.dataset.snr_db[self.indices]
+
+    def sample(self, count: int, seed: int) -> NDArray[np.float32]:
+        """``count`` frames, or all where it has fewer, spread over class and SNR: float32 (count, 2, length)."""
+        rng = np.random.default_rng([seed, count])
+        whole = self.dataset
+        chosen = stratified_sample(whole.labels, whole.snr_db, self.indices, min(count, len(self)), rng)
+        return whole.frames(chosen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """The method, one idea a file: units, similarity, segmentation, synflow, selection, plan."""
 
 from toolchain.pruning.budget import Budget, units_to_keep
-from toolchain.pruning.plan import Plan, apply_plan, plan_from_json
-from toolchain.pruning.planning import check_budget, plan_layers, plan_on
+from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
+from toolchain.pruning.planning import Choices, check_budget, plan_layers, plan_on, planned
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
@@ -10,6 +10,7 @@ from toolchain.pruning.units import Unit, find_units, look_at_units
 
 __all__ = [
     "Budget",
+    "Choices",
     "Plan",
     "Segmentation",
     "Unit",
@@ -21,8 +22,11 @@ __all__ = [
     "plan_from_json",
     "plan_layers",
     "plan_on",
+    "planned",
+    "pruned_card",
     "segment",
     "similarity_matrix",
     "synflow_scores",
     "units_to_keep",
+    "with_model",
 ]

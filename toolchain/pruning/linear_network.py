@@ -25,7 +25,6 @@ class LinearNetwork:
         self.flow = flow
         # Its scale is the input's: what it does to a frame of ones is no part of the network's flow.
         self.scalings = [call for call in flow.calls if isinstance(call.module, UnitRms) and call.end > call.start]
-        self.weights: dict[int, Tensor] = {}
 
     def run(
         self,

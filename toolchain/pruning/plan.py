@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from toolchain.errors import PlanError
+from toolchain.models import ModelCard
 from toolchain.models.structure import Edit, edited
 from toolchain.pruning.budget import Budget, whole_number
 from toolchain.pruning.frames import LONGEST
@@ -196,6 +197,17 @@ def globs(names: object) -> list[str] | None:
 def finite_or_none(log_flow: float) -> float | None:
     """``log_flow`` as a plan holds it: None where nothing flows."""
     return log_flow if math.isfinite(log_flow) else None
+
+
+def with_model(plan: Plan, card: ModelCard) -> Plan:
+    """``plan`` that says which model it is for."""
+    described = {"architecture": card.architecture, "classes": list(card.classes), "length": card.length}
+    return replace(plan, model={**described, "dropped": list(card.dropped)})
+
+
+def pruned_card(card: ModelCard, plan: Plan) -> ModelCard:
+    """The card of the model that ``plan`` makes of the one of ``card``."""
+    return replace(card, dropped=(*card.dropped, *plan.dropped), edits=(*card.edits, *plan.edits), plan=plan.to_json())
 
 
 def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -69,29 +70,73 @@ def plan_layers(
 
     Raises PlanError for what cannot be made, with the nearest that can, and where no flow passes the network.
     """
-    budget = Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut)
-    _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
-    require_finite(model)
-    units, frames = globs(units), as_frames(frames)
-    found = find_units(model, frames, units)
-    progress(0, 3, "comparing units")
-    matrix = similarity_matrix(model, frames, found, similarity)
-    progress(1, 3, "cutting blocks")
-    return plan_on(
-        matrix,
-        model,
-        frames,
-        found,
-        budget=budget,
+    choices = Choices(
+        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
         similarity=similarity,
         signature=signature,
         blocks=blocks,
         score=score,
         direction=direction,
-        names=units,
+        units=units,
         seed=seed,
-        progress=progress,
     )
+    return planned(model, frames, choices, progress=progress)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a plan is asked for: its budget, and each choice of the method as :func:`plan_layers` describes it.
+
+    Raises PlanError for a choice that is in no table.
+    """
+
+    budget: Budget
+    similarity: str = "cka"
+    signature: str = "row"
+    blocks: int | str = "auto"
+    score: str = "synflow"
+    direction: Direction = "max"
+    units: Sequence[str] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        tables: dict[str, Sequence[str]] = {
+            "similarity": tuple(SIMILARITIES),
+            "signature": tuple(SIGNATURES),
+            "score": tuple(SCORES),
+            "direction": ("max", "min"),
+        }
+        for name, known in tables.items():
+            if getattr(self, name) not in known:
+                raise PlanError(f'{name} "{getattr(self, name)}" is not one of {", ".join(known)}')
+        if self.direction == "min" and self.score not in DIRECTED:
+            raise PlanError(
+                f'direction "min" is for score {" and ".join(DIRECTED)}; score "{self.score}" has no direction'
+            )
+        object.__setattr__(self, "units", globs(self.units))
+        object.__setattr__(self, "seed", seed_asked(self.seed))
+
+
+# Signatures (n, d) to the first index of each block: cuts that somebody else makes, where Fisher's are not asked for.
+Cutting = Callable[[Matrix], Sequence[int]]
+
+
+def planned(
+    model: nn.Module,
+    frames: ArrayLike | Tensor,
+    choices: Choices,
+    *,
+    cutting: Cutting | None = None,
+    progress: Progress = silent,
+) -> tuple[Plan, Matrix]:
+    """As :func:`plan_layers`, with the similarity matrix (n, n) that the plan was made on."""
+    require_finite(model)
+    frames = as_frames(frames)
+    units = find_units(model, frames, choices.units)
+    progress(0, 3, "comparing units")
+    matrix = similarity_matrix(model, frames, units, choices.similarity)
+    progress(1, 3, "cutting blocks")
+    return plan_on(matrix, model, frames, units, choices, cutting=cutting, progress=progress), matrix
 
 
 def plan_on(
@@ -99,42 +144,33 @@ def plan_on(
     model: nn.Module,
     frames: ArrayLike | Tensor,
     units: Sequence[Unit],
+    choices: Choices,
     *,
-    budget: Budget,
-    similarity: str,
-    signature: str,
-    blocks: int | str,
-    score: str,
-    direction: Direction,
-    names: Sequence[str] | None = None,
-    seed: int = 0,
-    boundaries: Sequence[int] | None = None,
+    cutting: Cutting | None = None,
     progress: Progress = silent,
 ) -> Plan:
-    """As :func:`plan_layers`, on the similarity ``matrix`` (n, n) of ``units`` on ``frames`` that is there already.
-
-    ``boundaries``, the first index of each block, are cuts that somebody else made: Fisher's are not asked for then.
-    """
-    _check_settings(similarity=similarity, signature=signature, score=score, direction=direction)
+    """As :func:`plan_layers`, on the similarity ``matrix`` (n, n) of ``units`` on ``frames`` that is there already."""
     require_finite(model)
-    names, frames = globs(names), as_frames(frames)
+    frames = as_frames(frames)
     if np.shape(matrix) != (len(units), len(units)):
         raise PlanError(
             f"similarities: got shape {np.shape(matrix)}, expected a row and a column for {len(units)} units"
         )
-    seed, blocks = seed_asked(seed), blocks_asked(blocks if boundaries is None else len(boundaries), len(units))
-    signatures = SIGNATURES[signature](np.asarray(matrix, dtype=np.float64))
+    budget, score = choices.budget, choices.score
+    signatures = SIGNATURES[choices.signature](np.asarray(matrix, dtype=np.float64))
     cuts = segmentations(signatures, len(units))
-    shape = tuple(frames.shape[1:])
-    given = Choosing(model, units, signatures, shape, names, np.random.default_rng(seed))
+    boundaries = None if cutting is None else tuple(cutting(signatures))
+    blocks = blocks_asked(choices.blocks if boundaries is None else len(boundaries), len(units))
     if boundaries is not None:
-        cuts[len(boundaries) - 1] = Segmentation(tuple(boundaries), scatter_of(signatures, boundaries))
+        cuts[len(boundaries) - 1] = Segmentation(boundaries, scatter_of(signatures, boundaries))
+    shape = tuple(frames.shape[1:])
+    given = Choosing(model, units, signatures, shape, choices.units, np.random.default_rng(choices.seed))
     layout = Layout(cuts, given.fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
     chosen: dict[tuple[range, int], tuple[Choice, str]] = {}
 
     def choice_in(block: range, quota: int) -> tuple[Choice, str]:
         if (block, quota) not in chosen:
-            chosen[block, quota] = _chosen(given, block, quota, score, direction)
+            chosen[block, quota] = _chosen(given, block, quota, score, choices.direction)
             progress(len(chosen), len(chosen) + 1, "selecting units")
         return chosen[block, quota]
 
@@ -174,13 +210,13 @@ def plan_on(
         settings=settings_of(
             budget,
             frames,
-            names,
-            similarity=similarity,
-            signature=signature,
+            choices.units,
+            similarity=choices.similarity,
+            signature=choices.signature,
             blocks=blocks,
             score=score,
-            direction=direction,
-            **({"seed": seed} if score == "random" else {}),
+            direction=choices.direction,
+            **({"seed": choices.seed} if score == "random" else {}),
         ),
     )
 
@@ -269,20 +305,6 @@ def seed_asked(seed: object) -> int:
     if number is None or number < 0:
         raise PlanError(f"seed = {seed!r}: expected a whole number from 0")
     return number
-
-
-def _check_settings(*, similarity: str, signature: str, score: str, direction: str) -> None:
-    tables: dict[str, tuple[str, Sequence[str]]] = {
-        "similarity": (similarity, tuple(SIMILARITIES)),
-        "signature": (signature, tuple(SIGNATURES)),
-        "score": (score, tuple(SCORES)),
-        "direction": (direction, ("max", "min")),
-    }
-    for name, (value, known) in tables.items():
-        if value not in known:
-            raise PlanError(f'{name} "{value}" is not one of {", ".join(known)}')
-    if direction == "min" and score not in DIRECTED:
-        raise PlanError(f'direction "min" is for score {" and ".join(DIRECTED)}; score "{score}" has no direction')
 
 
 def _thinned(flows: Sequence[float]) -> tuple[float, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from deploy.progress import Progress
 from toolchain.models import load_model
-from toolchain.pruning import Budget, find_units, plan_on, similarity_matrix
+from toolchain.pruning import Budget, Choices, planned, with_model
 from toolchain.run_folder import StageOutput, write_json
 from toolchain.stages.run import Run
 
@@ -18,25 +16,18 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     table = run.recipe.plan
     model, card = load_model(run.path / "original.safetensors", trusted=run.recipe.model.name)
     frames = run.sample("train", table.frames)
-    units = find_units(model, frames, table.units)
-    matrix = similarity_matrix(model, frames, units, table.similarity)
-    plan = plan_on(
-        matrix,
-        model,
-        frames,
-        units,
+    choices = Choices(
         budget=Budget(**table.budget),
         similarity=table.similarity,
         signature=table.signature,
         blocks=table.blocks,
         score=table.score,
         direction=table.direction,
-        names=table.units,
+        units=table.units,
         seed=run.seed,
-        progress=progress,
     )
-    described = {"architecture": card.architecture, "classes": list(card.classes), "length": card.length}
-    plan = replace(plan, model={**described, "dropped": list(card.dropped)})
+    plan, matrix = planned(model, frames, choices, progress=progress)
+    plan = with_model(plan, card)
     np.save(out.path / "similarity.npy", matrix)
     write_json(out.path / "plan.json", plan.to_json())
-    return f"{len(plan.kept)} of {len(units)} units kept, in {len(plan.boundaries)} blocks"
+    return f"{len(plan.kept)} of {len(plan.units)} units kept, in {len(plan.boundaries)} blocks"

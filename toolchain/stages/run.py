@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.progress import Progress
-from toolchain.data import Dataset, DataUse, Part, open_dataset, stratified_sample, with_class_order
+from toolchain.data import Dataset, DataUse, Part, open_dataset, with_class_order
 from toolchain.errors import RunError
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
@@ -98,10 +98,7 @@ class Run:
 
     def sample(self, name: str, count: int) -> NDArray[np.float32]:
         """``count`` frames of a split, or all where it has fewer, spread over class and SNR."""
-        among = self.indices[name]
-        rng = np.random.default_rng([self.seed, count])
-        chosen = stratified_sample(self.dataset.labels, self.dataset.snr_db, among, min(count, len(among)), rng)
-        return self.dataset.frames(chosen)
+        return self.split(name).sample(count, self.seed)
 
     @cached_property
     def plan(self) -> Plan:

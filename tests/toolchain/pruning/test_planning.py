@@ -11,6 +11,7 @@ from toolchain.errors import PlanError
 from toolchain.models.residual import ResidualUnit
 from toolchain.pruning import (
     Budget,
+    Choices,
     apply_plan,
     check_budget,
     find_units,
@@ -234,21 +235,26 @@ def test_weights_that_hold_nan_are_named(model, frames):
     model.stages[1][0].branch[0].weight.data[0, 0, 0] = np.nan
     with pytest.raises(PlanError, match=r"stages.1.0.branch.0.weight of ResNet1d holds NaN"):
         plan_layers(model, frames, keep=4)
-    settings = {"similarity": "cka", "signature": "row", "blocks": 2, "score": "medoid", "direction": "max"}
     with pytest.raises(PlanError, match=r"stages.1.0.branch.0.weight of ResNet1d holds NaN"):
-        plan_on(matrix, model, frames, units, budget=Budget(keep=4), **settings)
+        plan_on(matrix, model, frames, units, Choices(budget=Budget(keep=4), blocks=2, score="medoid"))
 
 
 def test_similarities_of_other_units_are_refused(model, frames):
-    settings = {"similarity": "cka", "signature": "row", "blocks": 2, "score": "medoid", "direction": "max"}
     with pytest.raises(PlanError, match=r"got shape \(3, 3\), expected a row and a column for 9 units"):
-        plan_on(np.eye(3), model, frames, find_units(model, frames), budget=Budget(keep=4), **settings)
+        plan_on(
+            np.eye(3),
+            model,
+            frames,
+            find_units(model, frames),
+            Choices(budget=Budget(keep=4), blocks=2, score="medoid"),
+        )
 
 
 def test_layers_that_are_alike_but_for_rounding_are_one_block(model, frames):
     noise = np.random.default_rng(0).normal(scale=1e-7, size=(9, 9))
-    settings = {"similarity": "cka", "signature": "row", "blocks": "auto", "score": "medoid", "direction": "max"}
-    plan = plan_on(1.0 - abs(noise), model, frames, find_units(model, frames), budget=Budget(keep=6), **settings)
+    plan = plan_on(
+        1.0 - abs(noise), model, frames, find_units(model, frames), Choices(budget=Budget(keep=6), score="medoid")
+    )
     assert plan.boundaries == (0,)
 
 
