@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from numbers import Integral, Real
 
 from toolchain.cost import Cost
@@ -137,7 +138,9 @@ def most_kept(
     """How units are shared out in the largest plan that saves at least ``cut``.
 
     For a number of units ``shares`` gives the ways to share them out, the first choice first, at no cost; ``kept_in`` says
-    which units of a block stay, which takes time: a way is left as soon as it cannot save enough any more.
+    which units of a block stay, which takes time: a way is left as soon as it cannot save enough any more. Units cost more
+    in one block than in another, so of the largest number that is shared out by the blocks' sizes something is often left
+    over: it is spent on further units, each for the block furthest below its share of those that can have one.
 
     Raises PlanError where no plan saves as much, with the nearest that there is, and what can be done ``or_else``.
     """
@@ -145,7 +148,7 @@ def most_kept(
     for keep in range(len(savings.each) - 1, least - 1, -1):
         for share in shares(keep):
             if _saved(savings, share, kept_in, enough) >= enough:
-                return share
+                return _filled(savings, share, kept_in, enough)
     nearest = (0.0, len(savings.each))
     for keep in range(len(savings.each) - 1, least - 1, -1):
         for share in shares(keep):
@@ -165,6 +168,23 @@ def _saved(savings: Savings, share: Share, kept_in: Callable[[range, int], Seque
             return 0.0
         saved += savings.of(block, kept_in(block, quota)) - bound
     return saved if saved >= enough else 0.0
+
+
+def _filled(savings: Savings, share: Share, kept_in: Callable[[range, int], Sequence[int]], enough: float) -> Share:
+    """``share`` with as many units more as still leave ``enough`` saved."""
+    keep = sum(quota for _, quota in share) + 1
+
+    def short(at: int) -> Fraction:
+        block, quota = share[at]
+        return Fraction(keep * len(block), len(savings.each)) - quota
+
+    growing = [at for at, (block, quota) in enumerate(share) if quota < len(block)]
+    for at in sorted(growing, key=short, reverse=True):
+        block, quota = share[at]
+        more = [*share[:at], (block, quota + 1), *share[at + 1 :]]
+        if _saved(savings, more, kept_in, enough) >= enough:
+            return _filled(savings, more, kept_in, enough)
+    return share
 
 
 def ask_for_less(what: str, most: float) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from deploy.affinity import cores_for
 from deploy.host import usable_cores
 from deploy.targets import check_is_here, load_target
-from toolchain.cost import cost
 from toolchain.data import is_set_folder
 from toolchain.data.generator import PRESETS
-from toolchain.errors import ModelError, PlanError, RecipeError
-from toolchain.models import ModelCard, build_model, load_card, load_model
+from toolchain.errors import ModelError, RecipeError
+from toolchain.models import ModelCard, build_model, is_own, load_card, load_model
+from toolchain.models.own import DEFAULT_CLASSES
 from toolchain.models.source import DEFAULT_LENGTH
-from toolchain.pruning import Budget, check_budget, find_units
 from toolchain.recipe import Recipe, files_in
+from toolchain.stages.plan import require_plannable
 from toolchain.stages.train import DEFAULT_ARCHITECTURE, hardware_of
 
 
@@ -40,8 +39,10 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
     card = load_card(Path(recipe.model.weights)) if recipe.model.weights else None
     if card is not None:
         _check_card(recipe, card)
-    length = card.length if card else _expected_length(recipe)
-    _check_plan(recipe, _model(recipe, card, length), length)
+    # A model of the user's may go with no other length and classes than the file's, which was not opened yet.
+    if card is not None or recipe.data.file is None or not is_own(recipe.model.name or DEFAULT_ARCHITECTURE):
+        length = card.length if card else _expected_length(recipe)
+        require_plannable(recipe.plan, _model(recipe, card, length), length)
     return card
 
 
@@ -69,13 +70,7 @@ def _model(recipe: Recipe, card: ModelCard | None, length: int) -> nn.Module:
     name = recipe.model.name
     if card is not None and recipe.model.weights is not None:
         return load_model(Path(recipe.model.weights), trusted=name)[0]
-    return build_model(name or DEFAULT_ARCHITECTURE, length=length)
-
-
-def _check_plan(recipe: Recipe, model: nn.Module, length: int) -> None:
-    table = recipe.plan
-    units = find_units(model, np.zeros((1, 2, length), dtype=np.float32), table.units)
-    try:
-        check_budget(units, cost(model, (2, length)), Budget(**table.budget), table.blocks)
-    except PlanError as error:
-        raise PlanError(f"plan.{error}") from error
+    preset = PRESETS.get(recipe.data.preset)
+    classes = recipe.data.classes or (preset.classes if preset else ())
+    # No budget depends on a zoo model's classes, where a file has them.
+    return build_model(name or DEFAULT_ARCHITECTURE, len(classes) or DEFAULT_CLASSES, length)

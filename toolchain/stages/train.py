@@ -14,6 +14,7 @@ from toolchain.errors import RecipeError, TrainingError
 from toolchain.models import ModelCard, build_model, load_model, load_weights, save_model
 from toolchain.recipe import Recipe
 from toolchain.run_folder import StageOutput
+from toolchain.stages.plan import require_plannable
 from toolchain.stages.run import Run
 from toolchain.training import FitSettings, accuracy_of, fit
 from toolchain.training.hardware import Hardware, resolved
@@ -38,6 +39,7 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
         return f"{card.architecture} from {file.name}, not trained here; validation {score:.3f}"
     generator = torch.Generator().manual_seed(run.seed)
     model = build_model(architecture, len(card.classes), card.length, generator=generator)
+    require_plannable(run.recipe.plan, model, card.length)
     settings = FitSettings(**run.recipe.train.model_dump())
     score = trained(run, out, "original", model, card, settings, progress=progress)
     return f"{architecture}, {settings.steps} steps of {settings.batch} frames, validation {score:.3f}"

@@ -64,3 +64,24 @@ def test_the_nearest_that_is_told_can_be_had():
 
 def test_nothing_is_not_told_as_the_nearest():
     assert ask_for_less("macs_cut", 0.00001) == ""
+
+
+def test_what_a_budget_leaves_over_is_spent_on_units_that_still_fit():
+    # Three units of 1 and three of 3, of 16. Shared out evenly, (2, 1) saves 1 + 6 = 7 and (2, 2) saves 1 + 3 = 4.
+    savings = Savings(16.0, (1.0, 1.0, 1.0, 3.0, 3.0, 3.0), tuple(range(6)))
+    cheap, dear = range(3), range(3, 6)
+
+    def shares(keep):
+        return [[(cheap, (keep + 1) // 2), (dear, keep // 2)]]
+
+    def kept_in(block, quota):
+        return block[:quota]
+
+    def shared(cut):
+        return most_kept(savings, cut, 2, shares, kept_in, what="macs_cut")
+
+    assert shared(7 / 16) == [(cheap, 2), (dear, 1)]
+    assert shared(6 / 16) == [(cheap, 3), (dear, 1)]
+    # The dear block is the furthest below its share, and what it costs fits.
+    assert shared(4 / 16) == [(cheap, 2), (dear, 2)]
+    assert shared(3 / 16) == [(cheap, 3), (dear, 2)]
