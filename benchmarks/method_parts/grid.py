@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,20 +159,21 @@ ABLATION: dict[str, tuple[dict[str, Any], ...]] = {
 # Instead of the default's weight.
 DISTILLATIONS = (0.0, 0.9)
 PARTS = {
-    "cuts": "ResNet-56 at all cuts, frames of 10 to 18 dB, five seeds",
-    "paired": "against psr and random layers, the same",
-    "ablation": "what each choice of the method is worth, the same, three seeds",
-    "controls": "the same shape from fresh weights; the whole model with the same fine-tuning; three seeds",
-    "longer": "85 %, 90 % and the largest cut, fine-tuned twice as long; three seeds",
+    "cuts": "ResNet-56 at all cuts, frames of 10 to 18 dB, three seeds",
+    "longer": "the same, fine-tuned for as many epochs as the base model was trained",
+    "paired": "against psr and random layers, the same as cuts",
+    "ablation": "what each choice of the method is worth, the same",
+    "controls": "the same shape from fresh weights; the whole model with the same fine-tuning",
     "full": "ResNet-56, frames of -20 to 18 dB, three seeds",
     "shared": "ResNet-56 on the shared file in the RML2016.10a format, three seeds",
     "resnet1d110": "ResNet-110, 85 %, two seeds",
     "vgg1d16": "VGG-16, 70 %, one seed",
-    "ablation-more": "the ablation's seeds four and five",
+    "more-seeds": "cuts and paired, seeds four and five",
+    "more-ablation": "the ablation, seeds four and five",
     "full-paired": "against psr and random layers, frames of -20 to 18 dB, three seeds",
 }
 # Not run unless asked for.
-LARGER = ("ablation-more", "full-paired")
+LARGER = ("more-seeds", "more-ablation", "full-paired")
 
 
 def base_of(frames: str, architecture: str, seed: int) -> Base:
@@ -197,10 +199,12 @@ def quick_grid() -> list[Cell]:
     return cells
 
 
-def _cuts(part: str, bases: list[Base], budgets: tuple[dict[str, float], ...]) -> Iterator[Cell]:
+def _cuts(
+    part: str, bases: list[Base], budgets: tuple[dict[str, float], ...], tuning: Training | None = None
+) -> Iterator[Cell]:
     for base in bases:
         for budget in budgets:
-            yield Cell(part=part, base=base, choice=Choice(**budget), tuning=_tuning_of(base))
+            yield Cell(part=part, base=base, choice=Choice(**budget), tuning=tuning or _tuning_of(base))
 
 
 def _tuning_of(base: Base) -> Training:
@@ -240,26 +244,23 @@ def _controls(bases: list[Base]) -> Iterator[Cell]:
         yield Cell(part="controls", base=base, choice=WHOLE, tuning=TUNING)
 
 
-def _longer(bases: list[Base]) -> Iterator[Cell]:
-    for base in bases:
-        for budget in ({"macs_cut": 0.85}, {"macs_cut": 0.9}, {"keep": 1}):
-            yield Cell(part="longer", base=base, choice=Choice(**budget), tuning=LONGER)
-
-
 def _bases(frames: str, seeds: int, architecture: str = "resnet1d56") -> list[Base]:
     return [base_of(frames, architecture, seed) for seed in range(1, seeds + 1)]
 
 
 GRID = {
-    "cuts": lambda: _cuts("cuts", _bases("high", 5), CUTS),
-    "paired": lambda: _paired("paired", _bases("high", 5)),
+    "cuts": lambda: _cuts("cuts", _bases("high", 3), CUTS),
+    "longer": lambda: _cuts("longer", _bases("high", 3), CUTS, LONGER),
+    "paired": lambda: _paired("paired", _bases("high", 3)),
     "ablation": lambda: _ablation(_bases("high", 3), ABLATION_CUTS, TUNING),
     "controls": lambda: _controls(_bases("high", 3)),
-    "longer": lambda: _longer(_bases("high", 3)),
     "full": lambda: _cuts("full", _bases("full", 3), FULL_CUTS),
     "shared": lambda: _cuts("shared", _bases("shared", 3), FULL_CUTS),
     "resnet1d110": lambda: _cuts("resnet1d110", _bases("high", 2, "resnet1d110"), ({"macs_cut": 0.85},)),
     "vgg1d16": lambda: _cuts("vgg1d16", _bases("high", 1, "vgg1d16"), ({"macs_cut": 0.7},)),
-    "ablation-more": lambda: _ablation(_bases("high", 5)[3:], ABLATION_CUTS, TUNING, "ablation-more"),
+    "more-seeds": lambda: chain(
+        _cuts("more-seeds", _bases("high", 5)[3:], CUTS), _paired("more-seeds", _bases("high", 5)[3:])
+    ),
+    "more-ablation": lambda: _ablation(_bases("high", 5)[3:], ABLATION_CUTS, TUNING, "more-ablation"),
     "full-paired": lambda: _paired("full-paired", _bases("full", 3), draws=1),
 }

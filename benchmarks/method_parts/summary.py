@@ -90,13 +90,13 @@ def _what_was_run(cells: Sequence[Cell], records: Records) -> str:
 
 def _cuts(cells: Sequence[Cell], records: Records, found: Found) -> str:
     """What each cut costs, set by set."""
-    groups: dict[tuple[str, str], list[Done]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[Done]] = defaultdict(list)
     for cell in cells:
         done = found.get(_asked(cell))
-        if done and cell.part in ("cuts", "full", "shared", "resnet1d110", "vgg1d16"):
-            groups[cell.base.architecture, cell.base.frames].append(done)
+        if done and cell.choice in (Choice(macs_cut=cell.choice.macs_cut), Choice(keep=1)) and _as_usual(cell.tuning):
+            groups[cell.base.architecture, cell.base.frames, cell.tuning.epochs].append(done)
     sections = []
-    for (architecture, frames), all_done in groups.items():
+    for (architecture, frames, epochs), all_done in groups.items():
         bases = [record for base in {done.cell.base for done in all_done} if (record := records.get(base_key(base)))]
         rows = [
             [
@@ -122,8 +122,13 @@ def _cuts(cells: Sequence[Cell], records: Records, found: Found) -> str:
             )
         head = ["cut of MACs", "units kept", "MACs removed", "parameters removed", "test accuracy, %"]
         head += ["points lost", "sensitivity lost, dB", "seeds"]
-        sections.append(f"**{architecture}, {frames}** (mean ± standard deviation)\n\n" + _table(head, rows))
+        title = f"**{architecture}, {frames}, fine-tuned for {epochs} epochs** (mean ± standard deviation)"
+        sections.append(f"{title}\n\n{_table(head, rows)}")
     return "\n\n".join(sections)
+
+
+def _as_usual(tuning: Training) -> bool:
+    return (tuning.distillation, tuning.start) == (TUNING.distillation, TUNING.start)
 
 
 def _cut_of(done: Done) -> float:
@@ -277,7 +282,6 @@ def _controls(found: Found) -> str:
         if tuning.epochs == LONGER.epochs:
             ours = found.get((base, choice, replace(tuning, epochs=TUNING.epochs)))
             cut = f"{choice.macs_cut:.0%}" if choice.macs_cut else "largest cut"
-            rows.append((f"{tuning.epochs} epochs less the base model, {cut}", base, -done.lost))
             if ours:
                 gained = 100 * (done.tuned["test"] - ours.tuned["test"])
                 rows.append((f"{tuning.epochs} epochs less {TUNING.epochs}, {cut}", base, gained))
