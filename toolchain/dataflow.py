@@ -108,8 +108,14 @@ class Dataflow:
 def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
     """Run ``model`` on ``frames`` (batch, 2, length), in evaluation mode, and say what it did.
 
-    Raises ModelError where what it returns is no tensor, or does not come from the frames by PyTorch's operations.
+    Raises ModelError where what it returns is no tensor, or does not come from the frames by PyTorch's operations; and for
+    a part of it that TorchScript compiled, into which nobody can look.
     """
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{path or 'the model'} was compiled by TorchScript; expected the nn.Module that it was made from"
+            )
     recorder = _Recorder(frames)
     with _watched(model, recorder), recorder:
         result = model(frames)

@@ -107,6 +107,13 @@ def test_a_model_that_leaves_pytorch_is_refused():
         run(lambda net, x: (x, x))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+def test_a_part_that_torchscript_compiled_is_refused():
+    net = nn.Sequential(nn.Conv1d(2, 3, 1), torch.jit.trace(nn.ReLU(), torch.ones(2, 3, 8)))
+    with pytest.raises(ModelError, match=r"1 was compiled by TorchScript; expected the nn\.Module"):
+        dataflow(net, torch.ones(2, 2, 8))
+
+
 def test_following_hands_out_values_on_other_frames():
     net = nn.Sequential(nn.Conv1d(2, 3, 1), nn.ReLU())
     flow = dataflow(net, torch.ones(2, 2, 8))

@@ -51,6 +51,8 @@ class Given:
         if self.flows(position):
             raise LinearFormError("a product of two values that come from the input")
         value = self.arguments[position]
+        if isinstance(value, Tensor) and value.is_complex():
+            raise LinearFormError("complex weights have no linear form")
         return value.detach().double().abs() if isinstance(value, Tensor) else abs(value)
 
     def optional(self, position: int, default: Any) -> Any:
@@ -211,6 +213,9 @@ AS_THEY_ARE = frozenset(
     "native_channel_shuffle pixel_shuffle".split()
 )
 """Beside views, the operations that are linear and positive already."""
+
+COMPLEX = frozenset("complex polar view_as_real view_as_complex _conj _conj_physical conj_physical angle".split())
+"""Into complex numbers and out of them; also those that are views. A flow is positive, and so has no phase."""
 
 # Whose output does not depend on these inputs once the network is linear: all of them, or all but the values.
 WEIGHTS_ONLY = frozenset(("_softmax", "_safe_softmax"))

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from toolchain.dataflow import Dataflow, Operation, Ref
 from toolchain.models.scaling import UnitRms
-from toolchain.pruning.linear_forms import AS_THEY_ARE, FORMS, READS_ONLY, WEIGHTS_ONLY, Given, LinearFormError
+from toolchain.pruning.linear_forms import AS_THEY_ARE, COMPLEX, FORMS, READS_ONLY, WEIGHTS_ONLY, Given, LinearFormError
 
 
 class LinearNetwork:
@@ -101,6 +101,8 @@ class LinearNetwork:
             raise LinearFormError("a recurrent layer has no linear form")
         if operation.aliased:
             raise LinearFormError("it reads what was written in place through another view")
+        if operation.name in COMPLEX:
+            raise LinearFormError("complex numbers have no linear form")
         runs_as_it_is = operation.function.is_view or operation.name in AS_THEY_ARE
         form = FORMS.get(operation.name)
         if form is None and not runs_as_it_is:

@@ -272,3 +272,33 @@ def test_a_budget_is_checked_with_the_tolerance_that_planning_has(model, frames)
 def test_blocks_are_checked_before_any_work(model, frames, blocks):
     with pytest.raises(PlanError, match='expected "auto" or a number from 1 to the 9 units'):
         check_budget(find_units(model, frames), cost(model, (2, 64)), Budget(keep=4), blocks)
+
+
+class ComplexNet(nn.Module):
+    """Residual layers on complex samples, as complex-valued receivers have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv1d(1, 1, 3, padding=1, dtype=torch.complex64) for _ in range(4))
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x):
+        z = torch.complex(x[:, 0:1], x[:, 1:2])
+        for layer in self.layers:
+            z = z + layer(z)
+        return self.head(z.abs().flatten(1))
+
+
+def test_a_complex_network_is_planned_by_its_medoids(frames):
+    model = ComplexNet()
+    units = find_units(model, frames)
+    assert [unit.name for unit in units] == ["layers.0", "layers.1", "layers.2", "layers.3"]
+    # What only the imaginary part holds counts too: turning the samples by 90 degrees changes no similarity.
+    turned = np.stack([-frames[:, 1], frames[:, 0]], axis=1)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.bias.zero_()
+    assert np.allclose(similarity_matrix(model, frames, units), similarity_matrix(model, turned, units), atol=1e-5)
+    plan = plan_layers(model, frames, keep=2)
+    assert set(plan.scored_by) == {"medoid"}
+    assert apply_plan(plan, model)(torch.from_numpy(frames)).shape == (32, 3)
