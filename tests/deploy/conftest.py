@@ -146,3 +146,17 @@ def children_of() -> Callable[[int], list[int]]:
         return found
 
     return find
+
+
+@pytest.fixture
+def tree() -> Callable[[Path, dict[str, str]], Path]:
+    """Write a system's files, as those of /proc and /sys, below a folder that stands for the root."""
+
+    def write(root: Path, files: dict[str, str]) -> Path:
+        for name, text in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return root
+
+    return write

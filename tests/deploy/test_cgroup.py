@@ -1,16 +1,6 @@
-from pathlib import Path
-
 import pytest
 
 from deploy.cgroup import cpu_quota_cores, throttled_periods
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 @pytest.mark.parametrize(
@@ -53,11 +43,11 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ({}, None),
     ],
 )
-def test_quota(tmp_path, files, expected):
+def test_quota(tree, files, expected, tmp_path):
     assert cpu_quota_cores(tree(tmp_path, files)) == expected
 
 
-def test_throttled_periods_are_those_of_the_group(tmp_path):
+def test_throttled_periods_are_those_of_the_group(tree, tmp_path):
     root = tree(
         tmp_path,
         {

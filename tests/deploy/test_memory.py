@@ -1,19 +1,9 @@
-from pathlib import Path
-
 import pytest
 
 from deploy.errors import DatasetError
 from deploy.memory import available_memory_bytes, check_memory
 
 MEMINFO = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    4000 kB\nSwapFree: 1 kB\n"}
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 @pytest.mark.parametrize(
@@ -64,7 +54,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ),
     ],
 )
-def test_what_is_left_is_the_least_that_the_kernel_names(files, expected, tmp_path):
+def test_what_is_left_is_the_least_that_the_kernel_names(tree, files, expected, tmp_path):
     assert available_memory_bytes(tree(tmp_path, files)) == expected
 
 

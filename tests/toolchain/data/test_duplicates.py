@@ -2,36 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data.duplicates import find_duplicates
 from toolchain.data.frame_measures import measure_frames
 from toolchain.data.inspection_warnings import duplicate_warnings
 
-CLASSES = ("BPSK", "QPSK", "8PSK")
 
-
-def noise(count, length=64, seed=0) -> np.ndarray:
-    """Complex noise of RMS 1 a sample."""
-    return (np.random.default_rng(seed).standard_normal((count, 2, length)) / np.sqrt(2)).astype(np.float32)
-
-
-def make(iq=None, **changes) -> Dataset:
-    """3 classes x 2 SNRs (-2 and 10 dB) x 10 frames: frame 20 c + 10 s + k."""
-    iq = noise(60) if iq is None else iq
-    given = {
-        "source": "set.h5",
-        "format": "test",
-        "classes": CLASSES,
-        "labels": np.repeat([0, 1, 2], 20),
-        "snr_db": np.tile(np.repeat([-2.0, 10.0], 10), 3),
-        "length": iq.shape[2],
-        "sample_rate_hz": 1e6,
-        "read": from_memory(iq),
-    }
-    return Dataset(**{**given, **changes})
-
-
-def test_duplicates_are_counted_with_their_labels():
+def test_duplicates_are_counted_with_their_labels(make, noise):
     iq = noise(60)
     iq[19] = iq[3]  # BPSK at 10 dB: of BPSK at -2 dB
     iq[45] = iq[4]  # 8PSK: of BPSK, both at -2 dB
@@ -50,7 +26,7 @@ def test_duplicates_are_counted_with_their_labels():
     )
 
 
-def test_duplicates_are_found_across_blocks(monkeypatch):
+def test_duplicates_are_found_across_blocks(monkeypatch, make, noise):
     monkeypatch.setattr("toolchain.data.frame_measures.BLOCK_SAMPLES", 64 * 7)
     iq = noise(60)
     iq[59] = iq[0]
@@ -61,7 +37,7 @@ def test_duplicates_are_found_across_blocks(monkeypatch):
     assert calls == [(min(7 * step, 60), 60) for step in range(1, 10)]
 
 
-def test_set_without_copies_has_none():
+def test_set_without_copies_has_none(make):
     dataset = make()
     found = find_duplicates(dataset, measure_frames(dataset))
     assert (found.frames, found.first) == (0, None)

@@ -11,35 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data import open_dataset
 from toolchain.data.generator import PRESETS, generate
 from toolchain.data.inspection import Inspection, inspect_dataset
 from toolchain.data.snr_estimate import MeasuredSnr
 from toolchain.report.inspection_text import show_inspection
-
-CLASSES = ("BPSK", "QPSK", "8PSK")
-
-
-def noise(count, length=64, seed=0) -> np.ndarray:
-    """Complex noise of RMS 1 a sample."""
-    return (np.random.default_rng(seed).standard_normal((count, 2, length)) / np.sqrt(2)).astype(np.float32)
-
-
-def make(iq=None, **changes) -> Dataset:
-    """3 classes x 2 SNRs (-2 and 10 dB) x 10 frames: frame 20 c + 10 s + k."""
-    iq = noise(60) if iq is None else iq
-    given = {
-        "source": "set.h5",
-        "format": "test",
-        "classes": CLASSES,
-        "labels": np.repeat([0, 1, 2], 20),
-        "snr_db": np.tile(np.repeat([-2.0, 10.0], 10), 3),
-        "length": iq.shape[2],
-        "sample_rate_hz": 1e6,
-        "read": from_memory(iq),
-    }
-    return Dataset(**{**given, **changes})
 
 
 def shown(inspection: Inspection) -> str:
@@ -48,7 +24,7 @@ def shown(inspection: Inspection) -> str:
     return text.getvalue()
 
 
-def test_good_set_gives_no_warning():
+def test_good_set_gives_no_warning(make):
     inspection = inspect_dataset(make())
     assert inspection.warnings == ()
     assert inspection.counts.tolist() == [[10, 10]] * 3
@@ -58,7 +34,7 @@ def test_good_set_gives_no_warning():
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_generated_sets_give_no_warning(preset):
+def test_generated_sets_give_no_warning(preset, make):
     kind = PRESETS[preset]
     made = generate(preset, frames_per_cell=8, snr_db=[-8, 6, 18], seed=2)
     dataset = make(
@@ -76,7 +52,7 @@ def test_real_format_file_gives_no_warning(real_file):
     assert "80 frames in each of 11 x 20 cells" in shown(inspection)
 
 
-def test_json_has_plain_values_only():
+def test_json_has_plain_values_only(make, noise):
     iq = noise(60)
     iq[5] = np.nan
     iq[6] *= np.finfo(np.float32).max / np.abs(iq[6]).max()
@@ -91,7 +67,7 @@ def test_json_has_plain_values_only():
     assert values["measured_snr_db"] == [[None]] * 3
 
 
-def test_set_without_frames_says_so():
+def test_set_without_frames_says_so(make, noise):
     inspection = inspect_dataset(make(noise(0), labels=np.empty(0, "i8"), snr_db=np.empty(0)))
     assert inspection.per_cell_min == inspection.per_cell_max == 0
     assert inspection.warnings == ("The set has no frames: there is nothing to train on or to test",)
@@ -110,7 +86,7 @@ def test_set_without_frames_says_so():
         (lambda x: x * 3, "none recognised"),
     ],
 )
-def test_scaling_conventions_are_recognised(scale, convention):
+def test_scaling_conventions_are_recognised(scale, convention, make, noise):
     iq = noise(60)
     scaled = scale(iq[:, 0] + 1j * iq[:, 1])
     found = inspect_dataset(make(np.stack([scaled.real, scaled.imag], axis=1).astype(np.float32)))
@@ -118,13 +94,13 @@ def test_scaling_conventions_are_recognised(scale, convention):
     assert found.warnings == ()
 
 
-def test_integers_are_named_by_their_largest():
+def test_integers_are_named_by_their_largest(make, noise):
     iq = np.rint(noise(60) * 5000)
     iq[7, 1, 3] = -32767
     assert inspect_dataset(make(iq)).scaling.convention == "integers up to 32767"
 
 
-def test_rms_of_frames_by_hand():
+def test_rms_of_frames_by_hand(make):
     iq = np.zeros((60, 2, 4), dtype=np.float32)
     iq[:, 0] = [3, -3, 3, -3]
     iq[:, 1] = np.arange(1, 61)[:, None] * [1e-6, -1e-6, 1e-6, -1e-6] + np.array([4, -4, 4, -4])
@@ -132,7 +108,7 @@ def test_rms_of_frames_by_hand():
     assert scaling.rms_median == pytest.approx(5, rel=1e-4)  # sqrt(3^2 + 4^2)
 
 
-def test_unequal_cells_are_told_and_shown():
+def test_unequal_cells_are_told_and_shown(make, noise):
     labels = np.repeat([0, 0, 1], [10, 2, 5])
     snr_db = np.repeat([-2.0, 10.0, -2.0], [10, 2, 5])
     inspection = inspect_dataset(make(noise(17), labels=labels, snr_db=snr_db))
@@ -144,7 +120,7 @@ def test_unequal_cells_are_told_and_shown():
 
 
 @pytest.mark.parametrize(("fewest", "table"), [(10, False), (7, False), (6, True)])
-def test_table_of_cells_is_for_large_differences(fewest, table):
+def test_table_of_cells_is_for_large_differences(fewest, table, make, noise):
     counts = [10, 10, fewest, 10]
     dataset = make(
         noise(sum(counts)), classes=("a", "b"), labels=np.repeat([0, 0, 1, 1], counts),
@@ -160,11 +136,11 @@ def test_table_of_cells_is_for_large_differences(fewest, table):
     [(1e6, "1 MHz"), (2.4e6, "2.4 MHz"), (200e3, "200 kHz"), (44100, "44.1 kHz"), (50, "50 Hz"), (1e9, "1 GHz"),
      (1_234_567, "1.234567 MHz"), (None, "sample rate unknown")],
 )  # fmt: skip
-def test_sample_rates_are_in_their_unit(rate_hz, said):
+def test_sample_rates_are_in_their_unit(rate_hz, said, make):
     assert f"60 of 64 samples, {said}\n" in shown(inspect_dataset(make(sample_rate_hz=rate_hz)))
 
 
-def test_one_of_a_kind_is_singular():
+def test_one_of_a_kind_is_singular(make, noise):
     one = make(noise(1, length=1), classes=("BPSK",), labels=np.zeros(1, "i8"), snr_db=np.zeros(1))
     lines = [line.split(maxsplit=1) for line in shown(inspect_dataset(one)).splitlines()[:5]]
     assert dict(lines[1:]) == {
@@ -189,7 +165,7 @@ def test_row_of_measured_snrs_and_warning_tell_of_the_same_cells(real_file):
     assert f"{-float(row[1]):.1f} dB below the label" in warning
 
 
-def test_measured_cells_that_are_not_judged_are_told_apart():
+def test_measured_cells_that_are_not_judged_are_told_apart(make):
     labels_db = np.array([30.0, 40.0])
     snr = MeasuredSnr(labels_db=labels_db, measured_db=np.full((3, 2), 20.0), spread_db=np.full((3, 2), 6.0))
     text = shown(replace(inspect_dataset(make()), measured_snr=snr))
@@ -202,7 +178,7 @@ def test_terminal_summary_needs_neither_torch_nor_matplotlib():
     assert told.stdout.strip() == "set()"
 
 
-def test_terminal_takes_names_for_text():
+def test_terminal_takes_names_for_text(make):
     text = shown(inspect_dataset(make(classes=("[red]a", "b[/]", "c"), source="[bold].h5")))
     assert "[red]a, b[/], c" in text
     assert "[bold].h5" in text

@@ -2,34 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy.frames.dataset import Dataset, from_memory
 from toolchain.data.inspection import inspect_dataset
 
-CLASSES = ("BPSK", "QPSK", "8PSK")
 
-
-def noise(count, length=64, seed=0) -> np.ndarray:
-    """Complex noise of RMS 1 a sample."""
-    return (np.random.default_rng(seed).standard_normal((count, 2, length)) / np.sqrt(2)).astype(np.float32)
-
-
-def make(iq=None, **changes) -> Dataset:
-    """3 classes x 2 SNRs (-2 and 10 dB) x 10 frames: frame 20 c + 10 s + k."""
-    iq = noise(60) if iq is None else iq
-    given = {
-        "source": "set.h5",
-        "format": "test",
-        "classes": CLASSES,
-        "labels": np.repeat([0, 1, 2], 20),
-        "snr_db": np.tile(np.repeat([-2.0, 10.0], 10), 3),
-        "length": iq.shape[2],
-        "sample_rate_hz": 1e6,
-        "read": from_memory(iq),
-    }
-    return Dataset(**{**given, **changes})
-
-
-def test_missing_small_and_unbalanced_cells_are_named():
+def test_missing_small_and_unbalanced_cells_are_named(make, noise):
     labels = np.repeat([0, 0, 1], [10, 2, 5])
     snr_db = np.repeat([-2.0, 10.0, -2.0], [10, 2, 5])
     dataset = make(noise(17), labels=labels, snr_db=snr_db)
@@ -40,14 +16,14 @@ def test_missing_small_and_unbalanced_cells_are_named():
     assert unbalanced.startswith("Cells are unbalanced: 2 frames of BPSK at 10 dB, 10 of BPSK at -2 dB.")
 
 
-def test_one_class_and_many_snr_values_are_noticed():
+def test_one_class_and_many_snr_values_are_noticed(make, noise):
     dataset = make(noise(400), labels=np.zeros(400, "i8"), classes=("BPSK",), snr_db=np.arange(400) / 10)
     one, many = inspect_dataset(dataset).warnings
     assert one.startswith("All frames are of one class, BPSK")
     assert many.startswith("The SNR labels have 400 different values")
 
 
-def test_damaged_silent_constant_and_clipped_frames_are_told_apart():
+def test_damaged_silent_constant_and_clipped_frames_are_told_apart(make, noise):
     iq = noise(60)
     iq[2, 0, 5] = np.inf
     iq[3], iq[4] = 0, 0
@@ -62,14 +38,14 @@ def test_damaged_silent_constant_and_clipped_frames_are_told_apart():
     assert "first frame 40 (8PSK, -2 dB)" in found.warnings[3]
 
 
-def test_class_with_another_scale_is_named():
+def test_class_with_another_scale_is_named(make, noise):
     iq = noise(60) * 7
     iq[20:40] *= 2  # 6 dB
     (warning,) = inspect_dataset(make(iq)).warnings
     assert warning.startswith("Frames of 1 of 3 classes have another scale than the rest: QPSK by +")
 
 
-def test_class_that_leaves_the_convention_is_named():
+def test_class_that_leaves_the_convention_is_named(make, noise):
     iq = noise(60)
     iq /= np.sqrt(2 * (iq**2).mean(axis=(1, 2), keepdims=True))
     iq[40:] *= np.linspace(0.8, 1.2, 20, dtype=np.float32)[:, None, None]
@@ -78,7 +54,7 @@ def test_class_that_leaves_the_convention_is_named():
     assert found.warnings[0].startswith("Frames are scaled to unit RMS, but not those of 8PSK.")
 
 
-def test_receivers_faults_are_noticed():
+def test_receivers_faults_are_noticed(make, noise):
     iq = noise(60)
     iq[:, 0] += 0.3
     iq[:, 1] *= 0.7  # 20 log10(1 / 0.7) = 3.1 dB, and 0.3^2 in I besides
@@ -90,7 +66,7 @@ def test_receivers_faults_are_noticed():
     assert any(text.startswith("I and Q are correlated, +0.4") for text in inspect_dataset(make(iq)).warnings)
 
 
-def test_single_frames_are_singular():
+def test_single_frames_are_singular(make, noise):
     labels = np.repeat([0, 0, 1, 1], [1, 4, 4, 4])
-    dataset = make(noise(13), labels=labels, classes=CLASSES[:2], snr_db=np.repeat([0.0, 2, 0, 2], [1, 4, 4, 4]))
+    dataset = make(noise(13), labels=labels, classes=("BPSK", "QPSK"), snr_db=np.repeat([0.0, 2, 0, 2], [1, 4, 4, 4]))
     assert "Cells are unbalanced: 1 frame of BPSK at 0 dB, 4 of" in inspect_dataset(dataset).warnings[-1]

@@ -25,24 +25,6 @@ from toolchain.pruning import find_units
 CARD = ModelCard(architecture="resnet1d20", classes=("a", "b", "c", "d", "e"), length=64)
 
 
-@pytest.fixture
-def own_code(tmp_path, monkeypatch):
-    """The name of a factory of a user's own, whose model uses one matrix twice."""
-    (tmp_path / "tied_for_files.py").write_text(
-        "import torch\n"
-        "class Tied(torch.nn.Module):\n"
-        "    def __init__(self, classes=4, length=128):\n"
-        "        super().__init__()\n"
-        "        self.first, self.second = (torch.nn.Linear(2 * length, 2 * length) for _ in range(2))\n"
-        "        self.second.weight = self.first.weight\n"
-        "        self.head = torch.nn.Linear(2 * length, classes)\n"
-        "    def forward(self, iq):\n"
-        "        return self.head(self.second(self.first(iq.flatten(1)).relu()))\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    return "tied_for_files:Tied"
-
-
 def test_a_model_comes_back_with_its_card_and_the_same_logits(model, frames, tmp_path):
     save_model(tmp_path / "m.safetensors", model, CARD)
     loaded, card = load_model(tmp_path / "m.safetensors")

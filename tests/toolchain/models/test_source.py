@@ -6,24 +6,6 @@ from toolchain.errors import ModelError
 from toolchain.models import create_model, open_model
 
 
-@pytest.fixture
-def own_code(tmp_path, monkeypatch):
-    """The name of a factory of a user's own."""
-    (tmp_path / "tied_for_source.py").write_text(
-        "import torch\n"
-        "class Tied(torch.nn.Module):\n"
-        "    def __init__(self, classes=4, length=128):\n"
-        "        super().__init__()\n"
-        "        self.first, self.second = (torch.nn.Linear(2 * length, 2 * length) for _ in range(2))\n"
-        "        self.second.weight = self.first.weight\n"
-        "        self.head = torch.nn.Linear(2 * length, classes)\n"
-        "    def forward(self, iq):\n"
-        "        return self.head(self.second(self.first(iq.flatten(1)).relu()))\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    return "tied_for_source:Tied"
-
-
 @pytest.mark.parametrize("classes", [None, 4, ("a", "b", "c", "d")])
 def test_the_same_name_gives_the_same_weights(own_code, classes):
     first, second = (open_model(own_code, classes=classes, length=16)[0] for _ in range(2))
