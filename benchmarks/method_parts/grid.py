@@ -1,7 +1,7 @@
 """What is run: sets of frames, base models, choices of units and fine-tunings, and the cells that combine them.
 
-Nothing here is relative to the defaults of ``plan_layers``: a cell says all that decides it, so that a record stays true
-when a default changes.
+Nothing here is relative to the defaults of ``plan_layers``: a cell says all the choices that decide it, so that a record
+stays true when a default changes.
 """
 
 from __future__ import annotations

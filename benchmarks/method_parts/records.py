@@ -13,6 +13,9 @@ from method_parts.grid import Base, Choice, Training
 
 Record = dict[str, Any]
 
+# Raised when the same choices come to other plans than before: those that are on record are made anew then.
+PLANNER = 3
+
 
 def base_key(base: Base) -> dict[str, Any]:
     """The key of a base model's record; the keys of what is made of it hold its :func:`name_of`."""
@@ -20,9 +23,9 @@ def base_key(base: Base) -> dict[str, Any]:
 
 
 def plan_key(base: Base, choice: Choice) -> dict[str, Any]:
-    """The key of a plan: the base model, and how its units are chosen."""
+    """The key of a plan: the base model, how its units are chosen, and by which edition of the planner."""
     said = {name: value for name, value in vars(choice).items() if value is not None}
-    return {"kind": "plan", "base": name_of(base_key(base)), "choice": said}
+    return {"kind": "plan", "base": name_of(base_key(base)), "choice": said, "planner": PLANNER}
 
 
 def tune_key(base: Base, kept: tuple[int, ...], tuning: Training) -> dict[str, Any]:
@@ -55,7 +58,8 @@ class Records:
         if path.is_file():
             stored = json.loads(path.read_text())
             self.about = {name: value for name, value in stored.items() if name != "records"}
-            self._by_key = {text_of(record["key"]): record for record in stored["records"]}
+            current = [record for record in stored["records"] if record["key"].get("planner") in (None, PLANNER)]
+            self._by_key = {text_of(record["key"]): record for record in current}
 
     def get(self, key: Mapping[str, Any]) -> Record | None:
         """The record of a key, None where that work is not done."""

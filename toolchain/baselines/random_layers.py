@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from toolchain.cost import Cost, cost
 from toolchain.pruning import Budget, Plan, Unit, find_units
-from toolchain.pruning.budget import Share, count_to_keep, most_kept, savings_of
+from toolchain.pruning.budget import count_to_keep, no_room, room_within
 from toolchain.pruning.frames import as_frames, require_finite
 from toolchain.pruning.plan import finite_or_none, globs, settings_of
 from toolchain.pruning.planning import seed_asked
@@ -30,8 +30,8 @@ def random_layers(
     """Units of ``model`` drawn from the whole network, without blocks; ``frames`` (batch, 2, length) say the shape alone.
 
     The units that can be dropped are put into one random order, by ``seed``. A plan of m units keeps the fixed ones and
-    the first of that order, so a larger plan holds every smaller one, and a cut of MACs or parameters gets the largest m
-    whose draw fits.
+    the first of that order, so a larger plan holds every smaller one; within a cut of MACs or parameters that order is
+    gone through, and each unit that still fits is kept.
 
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
@@ -68,26 +68,14 @@ def _drawn(units: Sequence[Unit], whole: Cost, budget: Budget, rng: np.random.Ge
     """The units that stay: the fixed ones, and as many of one random order of the others as the budget has room for."""
     fixed = [index for index, unit in enumerate(units) if unit.kind == "fixed"]
     order: list[int] = rng.permutation([index for index in range(len(units)) if index not in fixed]).tolist()
-    least = max(1, len(fixed))
-
-    def of(count: int) -> tuple[int, ...]:
-        return tuple(sorted((*fixed, *order[: count - len(fixed)])))
-
     if budget.cut is None:
-        return of(count_to_keep(budget.keep, len(units), len(fixed), least))
-    what, fraction = budget.cut
-
-    def whole_network(count: int) -> list[Share]:
-        return [[(range(len(units)), count)]]
-
-    # Each of these draws holds the next: the first that fits is the largest.
-    share = most_kept(
-        savings_of(what, units, whole),
-        fraction,
-        least,
-        whole_network,
-        lambda _block, count: of(count),
-        what=f"{what}_cut",
-        or_else="take another seed",
-    )
-    return of(share[0][1])
+        count = count_to_keep(budget.keep, len(units), len(fixed), max(1, len(fixed)))
+        return tuple(sorted((*fixed, *order[: count - len(fixed)])))
+    room, kept = room_within(budget, units, whole), list(fixed)
+    for index in order:
+        if room.fits([*kept, index]):
+            kept.append(index)
+    if not kept or not room.fits(kept):
+        nearest = kept or room.cheapest(range(len(units)), 1)
+        raise no_room(budget, len(nearest), len(units), room.removed(nearest))
+    return tuple(sorted(kept))

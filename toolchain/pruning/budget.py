@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from numbers import Integral, Real
 
 from toolchain.cost import Cost
@@ -85,106 +84,61 @@ def count_to_keep(keep: int | float | None, units: int, fixed: int, least: int, 
     return count
 
 
-# The blocks of a plan, and how many units each keeps.
-Share = Sequence[tuple[range, int]]
-
-
-@dataclass(frozen=True)
-class Savings:
-    """What dropping each unit saves, and the whole that it is a part of: MACs, parameters, or later milliseconds.
-
-    ``droppable``: indices of the units that are not fixed.
-    """
-
-    whole: float
-    each: tuple[float, ...]
-    droppable: tuple[int, ...]
-
-    def of(self, block: range, kept: Sequence[int]) -> float:
-        """The fraction of the whole that is gone when of ``block`` the units ``kept`` stay."""
-        stay = frozenset(kept)
-        return sum(self.each[index] for index in self.droppable if index in block and index not in stay) / self.whole
-
-    def most(self, block: range, quota: int) -> float:
-        """A bound: no choice of ``quota`` units of ``block`` saves a larger fraction."""
-        largest = sorted((self.each[index] for index in self.droppable if index in block), reverse=True)
-        return sum(largest[: len(block) - quota]) / self.whole
-
-
-def savings_of(what: str, units: Sequence[Unit], whole: Cost) -> Savings:
-    """What dropping ``units`` saves of the "macs" or the "params" of the ``whole`` model."""
-    each = tuple(
-        float(unit.macs - unit.shortcut_macs if what == "macs" else unit.params - unit.shortcut_params)
-        for unit in units
-    )
-    droppable = tuple(index for index, unit in enumerate(units) if unit.kind != "fixed")
-    return Savings(whole.macs if what == "macs" else whole.params, each, droppable)
-
-
 # A cut asked for as 0.7 is met by 0.7 less what adding floats up loses.
 ROUNDING = 1e-12
 
 
-def most_kept(
-    savings: Savings,
-    cut: float,
-    least: int,
-    shares: Callable[[int], Iterable[Share]],
-    kept_in: Callable[[range, int], Sequence[int]],
-    *,
-    what: str,
-    or_else: str = "prune channels as well",
-) -> Share:
-    """How units are shared out in the largest plan that saves at least ``cut``.
+@dataclass(frozen=True)
+class Room:
+    """What units may cost together that stay: MACs, parameters, or later milliseconds.
 
-    For a number of units ``shares`` gives the ways to share them out, the first choice first, at no cost; ``kept_in`` says
-    which units of a block stay, which takes time: a way is left as soon as it cannot save enough any more. Units cost more
-    in one block than in another, so of the largest number that is shared out by the blocks' sizes something is often left
-    over: it is spent on further units, each for the block furthest below its share of those that can have one.
-
-    Raises PlanError where no plan saves as much, with the nearest that there is, and what can be done ``or_else``.
+    ``each`` is what is saved when a unit goes, 0 for fixed ones; ``whole`` is the model's sum, and ``cut`` the least
+    fraction of it that is to go.
     """
-    enough = cut - ROUNDING
-    for keep in range(len(savings.each) - 1, least - 1, -1):
-        for share in shares(keep):
-            if _saved(savings, share, kept_in, enough) >= enough:
-                return _filled(savings, share, kept_in, enough)
-    nearest = (0.0, len(savings.each))
-    for keep in range(len(savings.each) - 1, least - 1, -1):
-        for share in shares(keep):
-            nearest = max(nearest, (_saved(savings, share, kept_in, nearest[0]), keep))
-    raise PlanError(
-        f"{what} = {cut:g}: no plan removes that much; the nearest keeps {nearest[1]} of {len(savings.each)} units and "
-        f"removes {nearest[0]:.2%}: {ask_for_less(what, nearest[0])}{or_else}"
+
+    whole: float
+    each: tuple[float, ...]
+    cut: float
+
+    def left(self, kept: Iterable[int]) -> float:
+        """What may be spent beside ``kept``; below 0 where these alone cost too much."""
+        return (self.removed(kept) - self.cut + ROUNDING) * self.whole
+
+    def fits(self, kept: Iterable[int]) -> bool:
+        """Whether enough goes when only ``kept`` stay of the units."""
+        return self.left(kept) >= 0
+
+    def removed(self, kept: Iterable[int]) -> float:
+        """The fraction that goes when only ``kept`` stay of the units."""
+        return (sum(self.each) - sum(self.each[index] for index in kept)) / self.whole
+
+    def cheapest(self, among: Iterable[int], count: int) -> list[int]:
+        """The ``count`` units that cost least, the earlier ones where they cost the same."""
+        return sorted(among, key=lambda index: (self.each[index], index))[:count]
+
+
+def room_within(budget: Budget, units: Sequence[Unit], whole: Cost) -> Room:
+    """The room that a budget of MACs or parameters leaves to ``units`` of a model that costs ``whole``."""
+    assert budget.cut is not None
+    what, cut = budget.cut
+    each = tuple(
+        0.0
+        if unit.kind == "fixed"
+        else float(unit.macs - unit.shortcut_macs if what == "macs" else unit.params - unit.shortcut_params)
+        for unit in units
     )
+    return Room(whole.macs if what == "macs" else whole.params, each, cut)
 
 
-def _saved(savings: Savings, share: Share, kept_in: Callable[[range, int], Sequence[int]], enough: float) -> float:
-    """What a way to share units out saves; 0 where that is less than ``enough``, found out as early as can be."""
-    bounds = [savings.most(block, quota) for block, quota in share]
-    saved = sum(bounds)
-    for (block, quota), bound in zip(share, bounds, strict=True):
-        if saved < enough:
-            return 0.0
-        saved += savings.of(block, kept_in(block, quota)) - bound
-    return saved if saved >= enough else 0.0
-
-
-def _filled(savings: Savings, share: Share, kept_in: Callable[[range, int], Sequence[int]], enough: float) -> Share:
-    """``share`` with as many units more as still leave ``enough`` saved."""
-    keep = sum(quota for _, quota in share) + 1
-
-    def short(at: int) -> Fraction:
-        block, quota = share[at]
-        return Fraction(keep * len(block), len(savings.each)) - quota
-
-    growing = [at for at, (block, quota) in enumerate(share) if quota < len(block)]
-    for at in sorted(growing, key=short, reverse=True):
-        block, quota = share[at]
-        more = [*share[:at], (block, quota + 1), *share[at + 1 :]]
-        if _saved(savings, more, kept_in, enough) >= enough:
-            return _filled(savings, more, kept_in, enough)
-    return share
+def no_room(budget: Budget, kept: int, units: int, removed: float) -> PlanError:
+    """The error for a cut that no plan meets, with the nearest that there is."""
+    assert budget.cut is not None
+    what, cut = budget.cut
+    return PlanError(
+        f"{what}_cut = {cut:g}: no plan removes that much of this model's {'MACs' if what == 'macs' else 'parameters'}; the "
+        f"nearest keeps {kept} of {units} units and removes {removed:.2%}: {ask_for_less(f'{what}_cut', removed)}prune "
+        "channels as well"
+    )
 
 
 def ask_for_less(what: str, most: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -14,23 +15,15 @@ from torch import Tensor, nn
 from deploy.progress import Progress, silent
 from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
-from toolchain.pruning.budget import (
-    ROUNDING,
-    Budget,
-    Share,
-    ask_for_less,
-    count_to_keep,
-    most_kept,
-    savings_of,
-    whole_number,
-)
+from toolchain.pruning.budget import Budget, count_to_keep, no_room, room_within, whole_number
 from toolchain.pruning.frames import as_frames, require_finite
 from toolchain.pruning.plan import Plan, finite_or_none, globs, settings_of
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
 from toolchain.pruning.selection import Choice, Direction, quotas
+from toolchain.pruning.sharing import Choose, Kept, Share, largest_share, put_back, smallest_share
 from toolchain.pruning.similarity import SIMILARITIES, similarity_matrix
-from toolchain.pruning.synflow import one_thread
+from toolchain.pruning.synflow import linear_chain, one_thread
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
@@ -164,30 +157,24 @@ def plan_on(
     if boundaries is not None:
         cuts[len(boundaries) - 1] = Segmentation(boundaries, scatter_of(signatures, boundaries))
     shape = tuple(frames.shape[1:])
-    given = Choosing(model, units, signatures, shape, choices.units, np.random.default_rng(choices.seed))
-    layout = Layout(cuts, given.fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
-    chosen: dict[tuple[range, int], tuple[Choice, str]] = {}
-
-    def choice_in(block: range, quota: int) -> tuple[Choice, str]:
-        if (block, quota) not in chosen:
-            chosen[block, quota] = _chosen(given, block, quota, score, choices.direction)
-            progress(len(chosen), len(chosen) + 1, "selecting units")
-        return chosen[block, quota]
-
+    fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
+    chain = linear_chain(model, shape, choices.units)
+    given = Choosing(model, units, signatures, chain, np.random.default_rng(choices.seed), stay=fixed)
+    layout = Layout(cuts, fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
     whole = cost(model, shape)
-    if budget.cut is None:
-        share = next(layout.shares(layout.count(budget)))
-    else:
-        what, fraction = budget.cut
-        savings = savings_of(what, units, whole)
-        kept_in = lambda block, quota: choice_in(block, quota)[0].kept  # noqa: E731
-        share = most_kept(savings, fraction, layout.least, layout.shares, kept_in, what=f"{what}_cut")
 
-    picked = [choice_in(block, quota) for block, quota in share]
-    kept = tuple(index for choice, _ in picked for index in choice.kept)
+    @cache
+    def choose(
+        block: range, quota: int, *, stay: frozenset[int] = frozenset(), gone: frozenset[int] = frozenset()
+    ) -> Choice:
+        progress(choose.cache_info().currsize, choose.cache_info().currsize + 1, "selecting units")
+        return _choice(replace(given, stay=fixed | stay, gone=gone), block, quota, score, choices.direction)
+
+    picked = _picked(budget, layout, units, whole, choose)
+    kept = tuple(index for _, choice in picked for index in choice.kept)
     with one_thread():
-        flow_whole = given.chain.log_flow(range(len(units)))
-        flow_left = given.chain.log_flow(kept)
+        flow_whole = chain.log_flow(range(len(units)))
+        flow_left = chain.log_flow(kept)
     if not math.isfinite(flow_left) and score == "synflow":
         which = "what would be kept of the network" if math.isfinite(flow_whole) else "the network"
         raise PlanError(
@@ -196,11 +183,11 @@ def plan_on(
         )
     return Plan(
         units=tuple(units),
-        boundaries=tuple(block.start for block, _ in share),
+        boundaries=tuple(block.start for block, _ in picked),
         kept=kept,
-        scores=tuple(finite_or_none(choice.log_flow) for choice, _ in picked),
-        scored_by=tuple(by for _, by in picked),
-        candidate_log_flows=tuple(_thinned(choice.flows) for choice, _ in picked),
+        scores=tuple(finite_or_none(choice.log_flow) for _, choice in picked),
+        scored_by=tuple(choice.scored_by for _, choice in picked),
+        candidate_log_flows=tuple(_thinned(choice.flows) for _, choice in picked),
         log_flow=finite_or_none(flow_left),
         log_flow_whole=finite_or_none(flow_whole),
         losses=tuple(each.loss for each in cuts),
@@ -233,7 +220,7 @@ class Layout:
     @property
     def least(self) -> int:
         """The fewest units that can be kept."""
-        return self._least_of(1 if self.blocks == "auto" else int(self.blocks))
+        return self._least(self._ranges(1 if self.blocks == "auto" else int(self.blocks)))
 
     def count(self, budget: Budget) -> int:
         """The number of units that a budget of units keeps; PlanError where they are too few."""
@@ -245,31 +232,55 @@ class Layout:
         With too few units for the blocks that the curve asks for an automatic number shrinks; and where a cut is not met by
         so many units in these blocks, it may be in one block less, before a unit more goes.
         """
-        losses = [cut.loss for cut in self.cuts]
-        wanted = choose_blocks(losses, self.negligible) if self.blocks == "auto" else int(self.blocks)
-        fitting = (number for number in range(wanted, 0, -1) if self._least_of(number) <= keep)
-        for number in islice(fitting, 2) if self.blocks == "auto" else [wanted]:
-            ranges = self._ranges(number)
-            shared = quotas([len(block) for block in ranges], [self._fixed_in(block) for block in ranges], keep)
+        fitting = (ranges for ranges in self.blocks_down_to_one() if self._least(ranges) <= keep)
+        for ranges in islice(fitting, 2):
+            shared = quotas([len(block) for block in ranges], [self.fixed_in(block) for block in ranges], keep)
             yield list(zip(ranges, shared, strict=True))
+
+    def blocks_down_to_one(self) -> Iterator[list[range]]:
+        """The blocks that the curve asks for, and where their number is automatic all smaller numbers of them."""
+        if self.blocks != "auto":
+            yield self._ranges(int(self.blocks))
+            return
+        wanted = choose_blocks([cut.loss for cut in self.cuts], self.negligible)
+        yield from (self._ranges(number) for number in range(wanted, 0, -1))
+
+    def fixed_in(self, block: range) -> int:
+        """How many units of ``block`` are fixed."""
+        return len(self.fixed.intersection(block))
 
     def _ranges(self, number: int) -> list[range]:
         starts = self.cuts[number - 1].boundaries
         return [range(start, end) for start, end in zip(starts, (*starts[1:], self.units), strict=True)]
 
-    def _least_of(self, number: int) -> int:
-        return sum(max(1, self._fixed_in(block)) for block in self._ranges(number))
-
-    def _fixed_in(self, block: range) -> int:
-        return len(self.fixed.intersection(block))
+    def _least(self, blocks: Sequence[range]) -> int:
+        return sum(max(1, self.fixed_in(block)) for block in blocks)
 
 
-def _chosen(given: Choosing, block: range, quota: int, score: str, direction: Direction) -> tuple[Choice, str]:
-    """The choice in a block, and by what: one in which SynFlow has no form for a unit goes by the medoid."""
+def _picked(budget: Budget, layout: Layout, units: Sequence[Unit], whole: Cost, choose: Choose) -> list[Kept]:
+    """What each block keeps within the budget; PlanError where nothing does."""
+    if budget.cut is None:
+        share = next(layout.shares(layout.count(budget)))
+        return [(block, choose(block, quota)) for block, quota in share]
+    room = room_within(budget, units, whole)
+    kept = largest_share(room, range(len(units) - 1, layout.least - 1, -1), layout.shares, choose)
+    if not kept:
+        # What each block would choose is too dear. Fewer blocks have to keep less.
+        smallest = (smallest_share(room, blocks, layout.fixed, choose) for blocks in layout.blocks_down_to_one())
+        kept = next(filter(None, smallest), [])
+    if not kept:
+        *_, blocks = layout.blocks_down_to_one()
+        nearest = [index for block in blocks for index in room.cheapest(block, max(1, layout.fixed_in(block)))]
+        raise no_room(budget, len(nearest), len(units), room.removed(nearest))
+    return put_back(room, kept, choose)
+
+
+def _choice(given: Choosing, block: range, quota: int, score: str, direction: Direction) -> Choice:
+    """The choice in a block; one in which SynFlow has no form for a unit goes by the medoid."""
     by = score
     if score == "synflow" and any(index in given.chain.formless for index in block):
         by = "medoid"
-    return SCORES[by](given, block, quota, direction), by
+    return replace(SCORES[by](given, block, quota, direction), scored_by=by)
 
 
 def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int | str) -> None:
@@ -280,13 +291,10 @@ def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int
     if budget.cut is None:
         count_to_keep(budget.keep, len(units), fixed, least, blocks)
         return
-    what, fraction = budget.cut
-    most = savings_of(what, units, whole).most(range(len(units)), least)
-    if most < fraction - ROUNDING:
-        raise PlanError(
-            f"{what}_cut = {fraction:g}: dropping whole units removes at most {most:.2%} of this model's "
-            f"{'MACs' if what == 'macs' else 'parameters'}; {ask_for_less(f'{what}_cut', most)}prune channels as well"
-        )
+    room = room_within(budget, units, whole)
+    nearest = room.cheapest(range(len(units)), least)
+    if not room.fits(nearest):
+        raise no_room(budget, least, len(units), room.removed(nearest))
 
 
 def blocks_asked(blocks: object, units: int) -> int | str:

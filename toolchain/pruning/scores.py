@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +14,36 @@ from torch import nn
 
 from toolchain.pruning.segmentation import segment
 from toolchain.pruning.selection import Choice, Direction, best_candidate
-from toolchain.pruning.synflow import LinearChain, linear_chain, one_thread
+from toolchain.pruning.synflow import LinearChain, one_thread
 from toolchain.pruning.units import Unit
 
 
 @dataclass(frozen=True, eq=False)
 class Choosing:
-    """What choosers look at: the model and its units, their signatures (n, d), and a generator for what is random."""
+    """What choosers look at: the model and its units, their signatures (n, d), and a generator for what is random.
+
+    ``stay`` and ``gone`` are indices of units about which there is nothing to choose.
+    """
 
     model: nn.Module
     units: Sequence[Unit]
     signatures: NDArray[np.float64]
-    frame_shape: tuple[int, ...]
-    names: Sequence[str] | None
+    chain: LinearChain
     rng: np.random.Generator
-
-    @cached_property
-    def chain(self) -> LinearChain:
-        """The model made linear, with the flow at every cut."""
-        return linear_chain(self.model, self.frame_shape, self.names)
-
-    @cached_property
-    def fixed(self) -> frozenset[int]:
-        """Indices of the units that always stay."""
-        return frozenset(index for index, unit in enumerate(self.units) if unit.kind == "fixed")
+    stay: frozenset[int]
+    gone: frozenset[int] = frozenset()
 
     def free(self, block: range) -> list[int]:
-        """The units of ``block`` that may go."""
-        return [index for index in block if index not in self.fixed]
+        """The units of ``block`` among which is chosen."""
+        return [index for index in block if index not in self.stay and index not in self.gone]
 
-    def with_fixed(self, block: range, chosen: Sequence[int]) -> Choice:
-        """The block's fixed units and ``chosen``, with the flow that they leave."""
-        kept = tuple(sorted((*self.fixed.intersection(block), *chosen)))
+    def left(self, block: range, quota: int) -> int:
+        """How many of the free units make ``quota`` with those that stay."""
+        return quota - len(self.stay.intersection(block))
+
+    def with_those_that_stay(self, block: range, chosen: Sequence[int]) -> Choice:
+        """The block's units that stay and ``chosen``, with the flow that they leave."""
+        kept = tuple(sorted((*self.stay.intersection(block), *chosen)))
         others = [index for index in range(len(self.units)) if index not in block]
         with one_thread():
             return Choice(kept, self.chain.log_flow((*others, *kept)))
@@ -55,7 +52,7 @@ class Choosing:
 def synflow(given: Choosing, block: range, quota: int, direction: Direction) -> Choice:
     """The candidate with the most (or least) flow; see :mod:`toolchain.pruning.selection`."""
     with one_thread():
-        return best_candidate(given.chain, block, quota, given.fixed, direction)
+        return best_candidate(given.chain, block, quota, direction, stay=given.stay, gone=given.gone)
 
 
 def medoid(given: Choosing, block: range, quota: int, _direction: Direction) -> Choice:
@@ -63,25 +60,24 @@ def medoid(given: Choosing, block: range, quota: int, _direction: Direction) -> 
 
     That is the unit whose signature is nearest to the mean of its run.
     """
-    free = given.free(block)
-    stay = quota - (len(block) - len(free))
-    if stay == 0:
-        return given.with_fixed(block, ())
+    free, left = given.free(block), given.left(block, quota)
+    if left == 0:
+        return given.with_those_that_stay(block, ())
     signatures = given.signatures[free]
-    starts = segment(signatures, stay).boundaries
+    starts = segment(signatures, left).boundaries
     chosen = []
     for start, end in zip(starts, (*starts[1:], len(free)), strict=True):
         run = signatures[start:end]
         chosen.append(free[start + int(((run - run.mean(axis=0)) ** 2).sum(axis=1).argmin())])
-    return given.with_fixed(block, chosen)
+    return given.with_those_that_stay(block, chosen)
 
 
 def weight_l1(given: Choosing, block: range, quota: int, direction: Direction) -> Choice:
     """The units whose weights are largest (or smallest) on average: the mean of |w| over all parameters of a unit."""
-    means = [_mean_weight(given.model, given.units[index]) for index in given.free(block)]
+    free = given.free(block)
+    means = [_mean_weight(given.model, given.units[index]) for index in free]
     order = np.argsort([-mean if direction == "max" else mean for mean in means], kind="stable")
-    stay = quota - (len(block) - len(means))
-    return given.with_fixed(block, [given.free(block)[at] for at in order[:stay]])
+    return given.with_those_that_stay(block, [free[at] for at in order[: given.left(block, quota)]])
 
 
 def _mean_weight(model: nn.Module, unit: Unit) -> float:
@@ -96,8 +92,8 @@ def _mean_weight(model: nn.Module, unit: Unit) -> float:
 
 def at_random(given: Choosing, block: range, quota: int, _direction: Direction) -> Choice:
     """Any: what every other way has to beat."""
-    free = given.free(block)
-    return given.with_fixed(block, given.rng.choice(free, quota - (len(block) - len(free)), replace=False).tolist())
+    drawn = given.rng.choice(given.free(block), given.left(block, quota), replace=False)
+    return given.with_those_that_stay(block, drawn.tolist())
 
 
 Chooser = Callable[[Choosing, range, int, Direction], Choice]

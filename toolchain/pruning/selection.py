@@ -59,34 +59,42 @@ def quotas(sizes: Sequence[int], fixed: Sequence[int], keep: int) -> list[int]:
 class Choice:
     """The units that a block keeps (indices in the network), and the log-flow of that candidate, all other blocks whole.
 
-    ``flows`` are those of all candidates that were carried to the end, sorted.
+    ``flows`` are those of all candidates that were carried to the end, sorted; ``scored_by`` is the score that chose.
     """
 
     kept: tuple[int, ...]
     log_flow: float
     flows: tuple[float, ...] = ()
+    scored_by: str = "synflow"
 
 
 def best_candidate(
-    chain: LinearChain, block: range, quota: int, fixed: frozenset[int], direction: Direction = "max"
+    chain: LinearChain,
+    block: range,
+    quota: int,
+    direction: Direction = "max",
+    *,
+    stay: frozenset[int] = frozenset(),
+    gone: frozenset[int] = frozenset(),
 ) -> Choice:
     """The candidate of ``block`` with the largest (or smallest) log-flow; ties go to the earlier units.
 
-    The block is walked unit by unit with all partial candidates as one batch, so candidates share their prefixes. Up to
-    MOST_EVALUATIONS candidates the search is exhaustive; past that it is a beam: among partial candidates that kept
-    equally many units, those stay that have the best flow with the rest of the block whole.
+    Units that ``stay`` are in every candidate, and those that are ``gone`` in none. The block is walked unit by unit with
+    all partial candidates as one batch, so candidates share their prefixes. Up to MOST_EVALUATIONS candidates the search
+    is exhaustive; past that it is a beam: among partial candidates that kept equally many units, those stay that have the
+    best flow with the rest of the block whole.
     """
     sign = 1.0 if direction == "max" else -1.0
-    width = _beam_width(block, quota, fixed)
+    width = _beam_width(len(block) - len(gone.intersection(block)), quota, len(stay.intersection(block)))
     kept: list[tuple[int, ...]] = [()]
     flow = chain.arriving[block.start]
     with torch.no_grad():
         for index in block:
-            after = range(index + 1, block.stop)
-            fixed_after = len(fixed.intersection(after))
+            after = frozenset(range(index + 1, block.stop)) - gone
+            stay_after = len(stay & after)
             # Only what can still end with exactly `quota` units is grown.
-            drop = [i for i, units in enumerate(kept) if index not in fixed and len(units) + len(after) >= quota]
-            keep = [i for i, units in enumerate(kept) if len(units) + 1 + fixed_after <= quota]
+            drop = [i for i, units in enumerate(kept) if index not in stay and len(units) + len(after) >= quota]
+            keep = [i for i, units in enumerate(kept) if index not in gone and len(units) + 1 + stay_after <= quota]
             flow = _joined(
                 _stepped(chain, index, flow, drop, kept=False), _stepped(chain, index, flow, keep, kept=True)
             )
@@ -99,10 +107,9 @@ def best_candidate(
     return Choice(kept[winner], float(scores[winner]), tuple(sorted(scores.tolist())))
 
 
-def _beam_width(block: range, quota: int, fixed: frozenset[int]) -> int | None:
-    """Partial candidates to keep of each count; None where all candidates can be had."""
-    n, bound = len(block), len(fixed.intersection(block))
-    if math.comb(n - bound, quota - bound) <= MOST_EVALUATIONS:
+def _beam_width(n: int, quota: int, stay: int) -> int | None:
+    """Partial candidates of ``n`` units to keep of each count; None where all candidates can be had."""
+    if math.comb(n - stay, quota - stay) <= MOST_EVALUATIONS:
         return None
     # After i units a partial candidate holds from quota - (n - i) to i of them; each of those groups was grown from two.
     groups = sum(min(i, quota) - max(0, quota - (n - i)) + 1 for i in range(1, n + 1))

@@ -3,7 +3,7 @@ import pytest
 
 from toolchain.errors import PlanError
 from toolchain.pruning import Budget, units_to_keep
-from toolchain.pruning.budget import Savings, ask_for_less, count_to_keep, most_kept
+from toolchain.pruning.budget import Room, ask_for_less, count_to_keep
 
 
 @pytest.mark.parametrize(
@@ -46,42 +46,15 @@ def test_too_few_units_are_refused_with_what_keeps_more():
         count_to_keep(2, 9, fixed=1, least=3, blocks=3)
 
 
-def test_the_nearest_that_is_told_can_be_had():
-    savings = Savings(7.0, (1.0, 1.0, 1.0), (0, 1, 2))
-
-    def shares(keep):
-        return [[(range(3), keep)]]
-
-    def kept_in(_block, quota):
-        return range(quota)
-
-    with pytest.raises(
-        PlanError, match=r"keeps 1 of 3 units and removes 28.57%: ask for at most macs_cut = 0.2857, or pray"
-    ):
-        most_kept(savings, 0.5, 1, shares, kept_in, what="macs_cut", or_else="pray")
-    assert most_kept(savings, 0.2857, 1, shares, kept_in, what="macs_cut") == [(range(3), 1)]
-
-
 def test_nothing_is_not_told_as_the_nearest():
     assert ask_for_less("macs_cut", 0.00001) == ""
 
 
-def test_what_a_budget_leaves_over_is_spent_on_units_that_still_fit():
-    # Three units of 1 and three of 3, of 16. Shared out evenly, (2, 1) saves 1 + 6 = 7 and (2, 2) saves 1 + 3 = 4.
-    savings = Savings(16.0, (1.0, 1.0, 1.0, 3.0, 3.0, 3.0), tuple(range(6)))
-    cheap, dear = range(3), range(3, 6)
-
-    def shares(keep):
-        return [[(cheap, (keep + 1) // 2), (dear, keep // 2)]]
-
-    def kept_in(block, quota):
-        return block[:quota]
-
-    def shared(cut):
-        return most_kept(savings, cut, 2, shares, kept_in, what="macs_cut")
-
-    assert shared(7 / 16) == [(cheap, 2), (dear, 1)]
-    assert shared(6 / 16) == [(cheap, 3), (dear, 1)]
-    # The dear block is the furthest below its share, and what it costs fits.
-    assert shared(4 / 16) == [(cheap, 2), (dear, 2)]
-    assert shared(3 / 16) == [(cheap, 3), (dear, 2)]
+def test_room_is_what_a_cut_leaves():
+    room = Room(16.0, (1.0, 1.0, 0.0, 3.0, 3.0), 0.25)
+    assert room.removed([]) == 0.5
+    assert room.removed([0, 3]) == 0.25
+    assert room.fits([0, 3])
+    assert not room.fits([3, 4])
+    assert room.left([0]) == pytest.approx(3.0)
+    assert room.cheapest([4, 3, 1, 0, 2], 3) == [2, 0, 1]

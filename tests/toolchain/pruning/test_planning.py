@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,23 +133,33 @@ def test_a_pruned_model_can_be_pruned_further(model, frames, without_units):
 
 @pytest.mark.parametrize("cut", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("what", ["macs", "params"])
-def test_a_cut_is_met_by_as_many_units_as_it_leaves_room_for(model, frames, cut, what):
+def test_a_cut_is_met_and_no_dropped_unit_could_be_put_back(model, frames, cut, what):
     plan = plan_layers(model, frames, **{f"{what}_cut": cut})
     whole, left = (getattr(cost(made, (2, 64)), what) for made in (model, apply_plan(plan, model)))
     assert left <= (1 - cut) * whole
     assert left == getattr(plan, f"{what}_left")
-    # One more unit, planned anew, is too many.
-    more = plan_layers(model, frames, keep=len(plan.kept) + 1)
-    assert getattr(more, f"{what}_left") > (1 - cut) * whole
+    for index in set(range(9)) - set(plan.kept):
+        more = replace(plan, kept=tuple(sorted((*plan.kept, index))))
+        assert getattr(more, f"{what}_left") > (1 - cut) * whole
+    # The number that is shared out in proportion is the largest that fits.
+    for keep in range(len(plan.kept) + 1, 10):
+        assert getattr(plan_layers(model, frames, keep=keep), f"{what}_left") > (1 - cut) * whole
 
 
-def test_a_cut_that_no_plan_meets_names_the_nearest_that_one_does(model, frames):
-    with pytest.raises(
-        PlanError, match=r"macs_cut = 0.99: no plan removes that much; the nearest keeps 1 of 9"
-    ) as error:
-        plan_layers(model, frames, macs_cut=0.99)
-    nearest = float(re.search(r"at most macs_cut = ([\d.]+)", str(error.value))[1])
-    assert len(plan_layers(model, frames, macs_cut=nearest).kept) == 1
+@pytest.mark.parametrize("score", ["synflow", "medoid", "l1", "random"])
+def test_a_cut_that_any_plan_meets_is_met(model, frames, score):
+    # One unit of the first stage alone, the cheapest: what every score would rather keep, too, may be too dear.
+    units, whole = find_units(model, frames), cost(model, (2, 64))
+    most = 1 - (whole.macs - sum(unit.macs - unit.shortcut_macs for unit in units[1:])) / whole.macs
+    plan = plan_layers(model, frames, macs_cut=most, score=score)
+    assert len(plan.kept) == 1
+    assert plan.macs_left == pytest.approx((1 - most) * whole.macs)
+    nearest = f"nearest keeps 1 of 9 units and removes {most:.2%}: ask for at most macs_cut = {int(most * 1e4) / 1e4}"
+    with pytest.raises(PlanError, match=re.escape(nearest)):
+        plan_layers(model, frames, macs_cut=most + 1e-3, score=score)
+    # What is checked before any work says the same.
+    with pytest.raises(PlanError, match=re.escape(nearest)):
+        check_budget(units, whole, Budget(macs_cut=most + 1e-3), "auto")
 
 
 @pytest.mark.parametrize("score", ["synflow", "medoid", "l1", "random"])

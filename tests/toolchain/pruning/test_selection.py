@@ -92,22 +92,30 @@ def brute_force(chain, block, quota, fixed, sign):
     ],
 )
 def test_the_chosen_candidate_is_the_best_of_all(chain, block, quota, fixed, direction):
-    found = best_candidate(chain, block, quota, frozenset(fixed), direction)
+    found = best_candidate(chain, block, quota, direction, stay=frozenset(fixed))
     assert found.kept == brute_force(chain, block, quota, fixed, 1 if direction == "max" else -1)
     others = [index for index in range(9) if index not in block]
     assert found.log_flow == pytest.approx(chain.log_flow((*others, *found.kept)), rel=1e-12)
 
 
-def test_a_score_does_not_depend_on_which_candidates_came_before(chain):
-    kept = [(0, 3), (1, 2), (0, 1)]
-    first = [chain.log_flow(units) for units in kept]
-    assert [chain.log_flow(units) for units in reversed(kept)] == first[::-1]
+def test_a_score_does_not_depend_on_the_other_candidates(chain):
+    block, pairs = range(2, 7), list(combinations(range(2, 7), 2))
+    alone = {pair: best_candidate(chain, block, 2, stay=frozenset(pair)) for pair in pairs}
+    assert all(choice.kept == pair for pair, choice in alone.items())
+    flows = sorted(choice.log_flow for choice in alone.values())
+    assert best_candidate(chain, block, 2).flows == pytest.approx(flows, rel=1e-12)
+    for left_out in block:
+        # Without one unit the others come in another order and in other company.
+        fewer = best_candidate(chain, block, 2, gone=frozenset([left_out]))
+        among = {pair: choice.log_flow for pair, choice in alone.items() if left_out not in pair}
+        assert fewer.kept == max(among, key=among.get)
+        assert fewer.flows == pytest.approx(sorted(among.values()), rel=1e-12)
 
 
 def test_the_beam_finds_what_the_whole_search_finds_on_a_small_block(chain, monkeypatch):
-    whole = best_candidate(chain, range(9), 4, frozenset())
+    whole = best_candidate(chain, range(9), 4)
     monkeypatch.setattr(selection, "MOST_EVALUATIONS", 100)
-    beam = best_candidate(chain, range(9), 4, frozenset())
+    beam = best_candidate(chain, range(9), 4)
     assert (beam.kept, beam.log_flow) == (whole.kept, whole.log_flow)
     assert len(beam.flows) < len(whole.flows) == 126
 
@@ -117,7 +125,7 @@ def test_a_search_evaluates_no_more_than_it_may(monkeypatch):
     ranked = []
     original = selection._ranked
     monkeypatch.setattr(selection, "_ranked", lambda kept, *rest: (ranked.append(len(kept)), original(kept, *rest))[1])
-    found = best_candidate(deep, range(27), 13, frozenset())
+    found = best_candidate(deep, range(27), 13)
     assert math.comb(27, 13) > selection.MOST_EVALUATIONS
     assert len(found.kept) == 13
     assert sum(ranked) <= selection.MOST_EVALUATIONS + ranked[-1]
