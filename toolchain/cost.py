@@ -2,8 +2,9 @@
 
 The convention: the products of convolutions, dense layers, matrix multiplications, attention and recurrent layers count,
 one multiply-accumulate (MAC) each, wherever they are written; additions of biases, normalisation, activations, pooling
-and other arithmetic value by value do not. 1 MAC = 2 FLOPs. What is neither counted nor known to be free of products is
-listed, never silently zero.
+and other arithmetic value by value do not. 1 MAC = 2 FLOPs. A complex product is four real ones (three where PyTorch makes
+a complex convolution of three real ones), and a complex parameter two numbers. What is neither counted nor known to be
+free of products is listed, never silently zero.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from toolchain.dataflow import Dataflow, Operation, Ref, dataflow
+from toolchain.dataflow import Dataflow, Operation, Ref, checked_shape, dataflow
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -75,9 +76,9 @@ class Cost:
 def cost(model: nn.Module, frame_shape: Sequence[int]) -> Cost:
     """Count by running ``model`` on one frame of ``frame_shape``, (2, length).
 
-    Raises ModelError where the model does not compute its logits from the frame by PyTorch's operations.
+    Raises ModelError where the model fails on such a frame, or does not compute its logits from it by PyTorch's operations.
     """
-    return cost_of(model, dataflow(model, torch.zeros(1, *frame_shape)))
+    return cost_of(model, dataflow(model, torch.zeros(1, *checked_shape(frame_shape))))
 
 
 def cost_of(model: nn.Module, flow: Dataflow) -> Cost:
@@ -96,7 +97,7 @@ def cost_of(model: nn.Module, flow: Dataflow) -> Cost:
     for path, module in model.named_modules():
         own = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in seen]
         seen.update(map(id, own))
-        params = sum(parameter.numel() for parameter in own)
+        params = sum(map(numbers_in, own))
         if params or macs[path]:
             layers.append(LayerCost(path, params, macs[path], activations[path]))
     return Cost(tuple(layers), tuple(uncounted))
@@ -108,10 +109,16 @@ def products(operation: Operation, shapes: Shapes) -> int | None:
         return recurrent_macs(operation.function, shapes[operation.writes[0]])
     if operation.name in PRODUCTS:
         arguments = [_shape(argument, shapes) for argument in operation.arguments]
-        return PRODUCTS[operation.name](operation, arguments, shapes[operation.writes[0]])
+        made = PRODUCTS[operation.name](operation, arguments, shapes[operation.writes[0]])
+        return 4 * made if operation.complex else made
     if not operation.writes or _is_free(operation):
         return 0
     return None
+
+
+def numbers_in(parameter: Tensor) -> int:
+    """The real numbers in a parameter."""
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
 def recurrent_macs(module: nn.RNNBase | nn.RNNCellBase, output_shape: Sequence[int]) -> int:
@@ -121,7 +128,7 @@ def recurrent_macs(module: nn.RNNBase | nn.RNNCellBase, output_shape: Sequence[i
     and Schmidhuber, 1997), 3 for a GRU (Cho et al., 2014), 1 for a plain one; an LSTM's projection (Sak et al., 2014) adds
     ``hidden x projection``, and its state is then that wide.
     """
-    gates = {"LSTM": 4, "GRU": 3}.get(type(module).__name__.removesuffix("Cell"), 1)
+    gates = 4 if isinstance(module, nn.LSTM | nn.LSTMCell) else 3 if isinstance(module, nn.GRU | nn.GRUCell) else 1
     hidden = module.hidden_size
     if isinstance(module, nn.RNNCellBase):
         return prod(output_shape[:-1]) * gates * hidden * (module.input_size + hidden)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from toolchain.errors import ModelError
+from toolchain.errors import ModelError, ToolchainError
 from toolchain.models.modes import evaluating
 
 # One operation each.
@@ -38,7 +39,8 @@ class Operation:
     In ``arguments`` and ``keywords`` a :class:`Ref` stands for what depends on the input, other tensors are constants.
     ``reads`` and ``writes`` are the numbers of values; ``outputs`` says for each output its value or None; ``module`` is
     the path of the innermost module at work; ``serial`` counts all that ran, constants too. ``aliased``: it reads what was
-    changed in place through another view, so that its value cannot be computed again from its arguments.
+    changed in place through another view, so that its value cannot be computed again from its arguments. ``complex``: it
+    works on complex numbers.
     """
 
     function: Any
@@ -50,6 +52,7 @@ class Operation:
     module: str
     serial: int
     aliased: bool
+    complex: bool
 
     @property
     def name(self) -> str:
@@ -94,8 +97,7 @@ class Dataflow:
         last_read = [-1] * len(self.shapes)
         for at, operation in enumerate(self.operations):
             for value in operation.reads:
-                # What Python has looked at may decide all that follows.
-                last_read[value] = at if operation.writes else len(self.operations)
+                last_read[value] = at
         last_read[self.result] = len(self.operations)
         live = {self.source}
         yield self.source
@@ -108,8 +110,8 @@ class Dataflow:
 def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
     """Run ``model`` on ``frames`` (batch, 2, length), in evaluation mode, and say what it did.
 
-    Raises ModelError where what it returns is no tensor, or does not come from the frames by PyTorch's operations; and for
-    a part of it that TorchScript compiled, into which nobody can look.
+    Raises ModelError where it fails on these frames, where what it returns is no tensor, or does not come from the frames by
+    PyTorch's operations; and for a part of it that TorchScript compiled, into which nobody can look.
     """
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
@@ -118,7 +120,7 @@ def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
             )
     recorder = _Recorder(frames)
     with _watched(model, recorder), recorder:
-        result = model(frames)
+        result = _run(model, frames)
     if not isinstance(result, Tensor):
         raise ModelError(f"{type(model).__name__} returns {type(result).__name__}; expected one tensor, the logits")
     value = recorder.value_of(result)
@@ -128,6 +130,32 @@ def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
             "that computes in PyTorch from the frames to the logits"
         )
     return Dataflow(tuple(recorder.operations), tuple(recorder.calls), tuple(recorder.shapes), recorder.source, value)
+
+
+def checked_shape(frame_shape: Sequence[int]) -> tuple[int, ...]:
+    """``frame_shape`` as a tuple; ModelError where it is not made of whole numbers over 0."""
+    try:
+        shape = tuple(map(index, frame_shape))
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ModelError(
+            f"frames of shape {frame_shape!r}: expected (2, length), I in the first row and Q in the second"
+        )
+    return shape
+
+
+def _run(model: nn.Module, frames: Tensor) -> Any:
+    try:
+        return model(frames)
+    except ToolchainError:
+        raise
+    except Exception as error:  # the user's code
+        said = str(error).strip().splitlines() or [""]
+        raise ModelError(
+            f"{type(model).__name__} fails on float32 frames of shape {tuple(frames.shape)}: "
+            f"{type(error).__name__}: {said[0][:200]}"
+        ) from error
 
 
 def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: Mapping[int, Callable[[Tensor], None]]) -> None:
@@ -143,7 +171,7 @@ def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: Mapping[int
                 expected[operation.serial] = (operation, position, wanted[value], flow.shapes[value])
     follower = _Follower(expected)
     with _watched(model, follower), follower:
-        model(frames)
+        _run(model, frames)
     if follower.handed != len(expected):
         raise ModelError(
             "the model runs otherwise on these frames than on a few, so that its layers cannot be compared; expected one that "
@@ -222,6 +250,7 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
         self.serial += 1
         produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
         reads = self._values((arguments, keywords))
+        given = [tensor for tensor in tree_flatten((arguments, keywords))[0] if isinstance(tensor, Tensor)]
         referred, referred_keywords = tree_map_only(Tensor, self._referred, (arguments, keywords))
         written = _written(function, arguments, keywords)
         writes: list[int] = []
@@ -244,6 +273,7 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
                     self.paths[-1],
                     self.serial,
                     not self.aliased.isdisjoint(reads),
+                    any(tensor.is_complex() for tensor in given),
                 )
             )
 

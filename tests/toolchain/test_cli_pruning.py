@@ -186,7 +186,7 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         (["--model", "resnet1d20", "--weights", "W", "--keep", "12"], "keep = 12 asks for 12 units of 9"),
         (
             ["--model", "resnet1d20", "--weights", "W", "--macs-cut", "0.999"],
-            "no plan removes that much; the nearest keeps 1",
+            "no plan removes that much of this model's MACs; the nearest keeps 1",
         ),
         (
             ["--model", "resnet1d20", "--weights", "W", "--keep", "3", "--blocks", "0"],

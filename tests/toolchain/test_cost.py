@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from toolchain.cost import cost
+from toolchain.errors import ModelError
 from toolchain.models import create_model
 
 
@@ -54,6 +55,10 @@ def test_what_has_no_count_is_listed_not_silently_zero():
     assert (found.params, found.macs) == (6, 16)
 
 
+class BiLSTM(nn.LSTM):
+    """As somebody might call their own."""
+
+
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize(
     ("module", "macs"),
@@ -62,6 +67,7 @@ def test_what_has_no_count_is_listed_not_silently_zero():
         (nn.RNN(2, 5), 7 * 5 * (2 + 5)),
         (nn.GRU(2, 5), 7 * 3 * 5 * (2 + 5)),
         (nn.LSTM(2, 5), 7 * 4 * 5 * (2 + 5)),
+        (BiLSTM(2, 5, bidirectional=True), 7 * 2 * 4 * 5 * (2 + 5)),
         # The second layer reads both directions of the first.
         (nn.GRU(2, 5, num_layers=2, bidirectional=True), 7 * 2 * (3 * 5 * (2 + 5) + 3 * 5 * (10 + 5))),
         # A projection to 3: the state is 3 wide, and 5 * 3 more products a step.
@@ -152,3 +158,23 @@ def test_a_units_share_is_what_lies_inside_it():
     assert unit.params == 16 * 32 * 3 + 32 * 32 * 3 + 2 * 64 + 16 * 32 + 64
     assert unit.macs == (16 * 32 * 3 + 32 * 32 * 3 + 16 * 32) * 64
     assert found.within("stages.1.00").params == 0
+
+
+def test_a_complex_product_is_four_real_ones():
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(8, 3, dtype=torch.complex64))
+
+        def forward(self, iq):
+            return (torch.complex(iq[:, 0], iq[:, 1]) @ self.weight).abs()
+
+    found = cost(Complex(), (2, 8))
+    # (a + jb)(c + jd): ac, bd, ad, bc.
+    assert (found.params, found.macs) == (2 * 8 * 3, 4 * 8 * 3)
+
+
+@pytest.mark.parametrize("shape", [(2, -1), (2, 1.5), 128, ()])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(ModelError, match=r"frames of shape .*: expected \(2, length\)"):
+        cost(nn.Flatten(), shape)

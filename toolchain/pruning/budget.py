@@ -137,7 +137,7 @@ def no_room(budget: Budget, kept: int, units: int, removed: float) -> PlanError:
     return PlanError(
         f"{what}_cut = {cut:g}: no plan removes that much of this model's {'MACs' if what == 'macs' else 'parameters'}; the "
         f"nearest keeps {kept} of {units} units and removes {removed:.2%}: {ask_for_less(f'{what}_cut', removed)}prune "
-        "channels as well"
+        "channels as well, as Torch-Pruning does"
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from toolchain.dataflow import Dataflow, Operation, Ref
+from toolchain.dataflow import Call, Dataflow, Operation, Ref
 from toolchain.models.scaling import UnitRms
 from toolchain.pruning.linear_forms import AS_THEY_ARE, COMPLEX, FORMS, READS_ONLY, WEIGHTS_ONLY, Given, LinearFormError
 
@@ -23,8 +23,10 @@ class LinearNetwork:
 
     def __init__(self, model: nn.Module, flow: Dataflow) -> None:
         self.flow = flow
-        # Its scale is the input's: what it does to a frame of ones is no part of the network's flow.
-        self.scalings = [call for call in flow.calls if isinstance(call.module, UnitRms) and call.end > call.start]
+        # Their scale is the input's: what it does to a frame of ones is no part of the network's flow.
+        self.scalings = [
+            call for call in flow.calls if isinstance(call.module, UnitRms | nn.RMSNorm) and call.end > call.start
+        ]
 
     def run(
         self,
@@ -48,12 +50,17 @@ class LinearNetwork:
             operation = self.flow.operations[at]
             scaling = self._scaling(at)
             if scaling is not None:
-                values[scaling.outputs[0]] = values[scaling.inputs[0]]
+                values[scaling.outputs[0]] = self._scaled(scaling, *values[scaling.inputs[0]])
             elif at in only:
                 values[operation.writes[0]] = values[only[at]]
             else:
                 self._apply(operation, values)
         return values[after][0]
+
+    def _scaled(self, scaling: Call, value: Tensor, flowing: bool) -> tuple[Tensor, bool]:
+        """What is left of a normalisation by the RMS: its weights, where it has some."""
+        weight = getattr(scaling.module, "weight", None)
+        return (value if weight is None else value * weight.detach().double().abs()), flowing
 
     def missing(self, before: int, after: int, positions: range) -> str:
         """Which operation between two values has no linear form, and why; "" where all have."""
@@ -80,7 +87,7 @@ class LinearNetwork:
                 wanted.discard(before)
         return needed[::-1]
 
-    def _scaling(self, at: int) -> Any:
+    def _scaling(self, at: int) -> Call | None:
         return next((call for call in self.scalings if call.start <= at < call.end), None)
 
     def _apply(self, operation: Operation, values: dict[int, tuple[Tensor, bool]]) -> None:

@@ -24,13 +24,36 @@ SpanOfCall = Callable[[Paths, Call], Span]
 def plain_layers(paths: Paths, joined: Sequence[Span], span_of_call: SpanOfCall) -> Iterator[Span]:
     """The units of plain layers outside of the ``joined`` pieces, in order."""
     taken = {at for span in joined for at in range(span.start, span.end)}
-    done = -1
+    spans: list[Span] = []
     for at, macs in enumerate(paths.macs):
-        if not macs or at in taken or at < done:
+        if macs and at not in taken and not (spans and at < spans[-1].end):
+            spans.append(_layer(paths, at, span_of_call))
+    done = -1
+    for span in spans:
+        if span.start < done:
             continue
-        span = _layer(paths, at, span_of_call)
+        around = _block_of_fixed(paths, span, spans, taken)
+        if around is not None:
+            span = span_of_call(paths, around)
         done = span.end
         yield span
+
+
+def _block_of_fixed(paths: Paths, span: Span, spans: Sequence[Span], taken: set[int]) -> Call | None:
+    """The smallest module around a fixed layer that can go as a whole, and in which nothing can go by itself."""
+    if span.kind != "fixed":
+        return None
+    around = [
+        call
+        for call in paths.calls
+        if call.start <= span.start < span.end <= call.end
+        and call.end - call.start > span.end - span.start
+        and paths.is_whole(call)
+        and paths.keeps_shape(call)
+        and taken.isdisjoint(range(call.start, call.end))
+        and all(other.kind == "fixed" for other in spans if call.start <= other.start < call.end)
+    ]
+    return min(around, key=lambda call: call.end - call.start, default=None)
 
 
 def _layer(paths: Paths, at: int, span_of_call: SpanOfCall) -> Span:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from toolchain.cost import cost
 from toolchain.errors import PlanError
 from toolchain.models import ModelCard
 from toolchain.models.structure import Edit, edited
@@ -225,6 +226,12 @@ def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:
         raise PlanError(
             f"the plan is for a model of {len(plan.units)} units, this one has {len(found)}; "
             f"{_first_difference(plan.units, found)}. {way_out}"
+        )
+    whole = cost(model, plan.frame_shape)
+    if (whole.params, whole.macs) != (plan.params, plan.macs):
+        raise PlanError(
+            f"the plan is for a model of {plan.params:,} parameters and {plan.macs:,} MACs, this one has {whole.params:,} "
+            f"and {whole.macs:,}. {way_out}"
         )
     for unit, here in zip(plan.units, found, strict=True):
         # A plan comes from a file: it may choose among the units, not say what becomes of them.

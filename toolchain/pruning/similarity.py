@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from toolchain.dataflow import Dataflow, dataflow, follow
 from toolchain.errors import PlanError
-from toolchain.pruning.frames import as_frames
+from toolchain.pruning.frames import as_frames, require_finite
 from toolchain.pruning.units import Unit, spans_of
 
 Matrix = NDArray[np.float64]
@@ -31,6 +31,7 @@ def similarity_matrix(
     """
     if kind not in SIMILARITIES:
         raise PlanError(f'similarity "{kind}" is not one of {", ".join(SIMILARITIES)}')
+    require_finite(model)
     frames = as_frames(frames)
     if len(frames) < 2:
         raise PlanError(f"similarity needs at least 2 frames to compare, got {len(frames)}")
@@ -53,6 +54,11 @@ def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequenc
         features = features.float()
         features = features - features.mean(dim=0)
         grams[index] = features @ features.T
+        if not grams[index].isfinite().all():
+            raise PlanError(
+                f"what {units[index].name} puts out is NaN, infinite or too large for float32 on these frames; take a model "
+                "and frames with which it computes logits"
+            )
 
     wanted = {value: partial(keep, index) for index, value in enumerate(values)}
     follow(model, torch.tensor(frames), flow, wanted)

@@ -25,22 +25,27 @@ from toolchain.pruning.span import Kind, Span
 def find_spans(model: nn.Module, flow: Dataflow, names: Sequence[str] | None = None) -> list[Span]:
     """The units of ``model`` in the order in which it runs them, without the fixed ones before and after all others.
 
-    ``names``: globs of module paths; with them these modules are the units, and no others.
+    ``names``: globs of module paths; with them these modules are the units, all of them, and no others.
     """
     paths = Paths(model, flow)
     found = _named(paths, names) if names is not None else _all(paths)
     droppable = [at for at, span in enumerate(found) if span.kind != "fixed"]
-    if names is None:
-        # In a network of residual units or encoder layers, plain layers around them are its stem and head.
-        droppable = [at for at in droppable if found[at].skips] or droppable
+    if names is not None:
+        return found
+    # In a network of residual units or encoder layers, plain layers around them are its stem and head.
+    droppable = [at for at in droppable if found[at].skips] or droppable
     # What comes before the first unit that can be dropped is the stem, what comes after the last the head.
     return found[droppable[0] : droppable[-1] + 1] if droppable else found
 
 
 def _all(paths: Paths) -> list[Span]:
     joined = _joined(paths)
-    spans = joined + list(plain_layers(paths, joined, span_of_call))
-    return sorted(spans, key=lambda span: span.start)
+    plain = list(plain_layers(paths, joined, span_of_call))
+    if any(span.kind != "fixed" for span in joined):
+        # Between residual units or encoder layers a layer that cannot go is no unit: what changes the shape from one stage
+        # to the next, or the shortcut that a unit left.
+        plain = [span for span in plain if span.kind != "fixed"]
+    return sorted(joined + plain, key=lambda span: span.start)
 
 
 def _named(paths: Paths, names: Sequence[str]) -> list[Span]:
@@ -95,8 +100,7 @@ def _around(paths: Paths, start: int, end: int) -> Span:
     """A skip that is written outside the module that it goes around: the unit is that module with the sum."""
     before, after = paths.ends(start, end)
     parts = paths.outermost(start, end)
-    weights = {part: sum(paths.macs[part.start : part.end]) for part in parts}
-    heaviest = max(parts, key=lambda part: weights[part], default=None)
+    heaviest = max(parts, key=lambda part: sum(paths.macs[part.start : part.end]), default=None)
     name = heaviest.path if heaviest else paths.operations[start].module or type(paths.model).__name__
     modules = tuple(part.path for part in parts)
     skip = find_skip(paths, start, end)
@@ -118,6 +122,9 @@ def _around(paths: Paths, start: int, end: int) -> Span:
     edits = silencing(paths, parts, skip, left, start, end, before)
     if edits is None:
         return fixed("its skip is written outside it, and its branch cannot be taken out by its modules")
+    # Of several parts only some may make up the branch.
+    if not any(edit.module == name or edit.module.startswith(f"{name}.") for edit in edits):
+        name = edits[-1].module
     same = paths.flow.shapes[before] == paths.flow.shapes[after]
     identity = same and skip.shortcut == before and not tail
     return Span(

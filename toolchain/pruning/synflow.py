@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.dataflow import dataflow
+from toolchain.dataflow import checked_shape, dataflow
 from toolchain.errors import PlanError
+from toolchain.pruning.budget import whole_number
 from toolchain.pruning.frames import require_finite
 from toolchain.pruning.linear_network import LinearNetwork
 from toolchain.pruning.span import Span
@@ -113,10 +114,10 @@ def log_flow(
     """
     require_finite(model)
     chain = linear_chain(model, frame_shape, units)
-    kept = frozenset(keep)
-    wrong = sorted(index for index in kept if not 0 <= index < len(chain.spans))
-    if wrong:
-        raise PlanError(f"units {wrong} do not exist: the model has units 0 to {len(chain.spans) - 1}")
+    asked = list(keep)
+    kept = frozenset(number for index in asked if (number := whole_number(index)) is not None)
+    if len(kept) < len(set(asked)) or not all(0 <= index < len(chain.spans) for index in kept):
+        raise PlanError(f"keep = {asked}: expected indices of the model's units, 0 to {len(chain.spans) - 1}")
     needed = [index for index, span in enumerate(chain.spans) if span.kind == "fixed" and index not in kept]
     if needed:
         raise PlanError(
@@ -178,7 +179,7 @@ def linear_chain(model: nn.Module, frame_shape: Sequence[int], names: Sequence[s
     Raises PlanError where the model has no units.
     """
     with one_thread():
-        flow = dataflow(model, torch.ones(1, *frame_shape))
+        flow = dataflow(model, torch.ones(1, *checked_shape(frame_shape)))
         network = LinearNetwork(model, flow)
         spans = spans_of(model, flow, names)
         if all(span.kind == "fixed" for span in spans):

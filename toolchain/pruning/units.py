@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import prod
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from toolchain.cost import cost, products
+from toolchain.cost import cost, numbers_in, products
 from toolchain.dataflow import Dataflow, dataflow
 from toolchain.errors import PlanError
 from toolchain.models.structure import Edit, edited
@@ -105,7 +106,7 @@ def _unit(model: nn.Module, flow: Dataflow, span: Span) -> Unit:
 def _parameters(model: nn.Module, paths: Sequence[str]) -> int:
     """The numbers in the parameters of the modules at ``paths``, shared ones once."""
     found = {id(parameter): parameter for path in paths for parameter in model.get_submodule(path).parameters()}
-    return sum(parameter.numel() for parameter in found.values())
+    return sum(map(numbers_in, found.values()))
 
 
 def _others(model: nn.Module, path: str, stay: Sequence[str]) -> list[str]:
@@ -164,7 +165,8 @@ def _failure(model: nn.Module, frame_shape: Sequence[int], units: Sequence[Unit]
     try:
         left = cost(edited(model, [edit for unit in dropped for edit in unit.edits]), frame_shape).macs
     except Exception as error:  # whatever a user's forward raises on what it did not expect
-        return f"the model fails then ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        cause = error.__cause__ or error
+        return f"the model fails then ({type(cause).__name__}: {str(cause).splitlines()[0][:120]})"
     return "" if left == expected else f"{left:,} MACs are left, expected {expected:,}"
 
 
@@ -175,6 +177,15 @@ def _why(units: Sequence[Unit], names: Sequence[str] | None) -> str:
     if not units:
         return "nothing in it has weights; expected a trained network"
     # Those that a user would expect to go come first.
-    telling = sorted(units, key=lambda unit: "no shortcut" in unit.reason)
-    reasons = "; ".join(f"{unit.name} ({unit.reason})" for unit in telling[:3])
-    return f"all of its {len(units)} layers are fixed: {reasons}{'; …' if len(units) > 3 else ''}. Prune its channels instead"
+    reasons: dict[str, list[str]] = {}
+    for unit in sorted(units, key=lambda unit: "no shortcut" in unit.reason):
+        reasons.setdefault(unit.reason, []).append(unit.name)
+    said = "; ".join(f"{_few(names)} ({reason})" for reason, names in islice(reasons.items(), 3))
+    return (
+        f"all of its {len(units)} layers are fixed: {said}{'; …' if len(reasons) > 3 else ''}. Prune its channels instead, "
+        "as Torch-Pruning does"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

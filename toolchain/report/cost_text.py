@@ -72,6 +72,9 @@ def show_cost(console: Console, name: str, frame_shape: Sequence[int], cost: Cos
         console.print(
             Text(f"not counted, for nobody knows their products: {', '.join(cost.uncounted)}", "bold"), soft_wrap=True
         )
+    console.print(
+        "a unit is what all that follows depends on; --units GLOB says why another module is none", soft_wrap=True
+    )
     loose = [unit for unit in units if unit.kind != "fixed"]
     if not loose:
         console.print("No unit can be dropped: layer pruning has nothing to do here.")

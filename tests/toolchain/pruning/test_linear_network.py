@@ -46,6 +46,8 @@ def test_normalisation_is_its_positive_scale():
     assert flow_of(filled(nn.LayerNorm(4), -3.0)) == pytest.approx(3 * 16)
     assert flow_of(filled(nn.GroupNorm(2, 2), -3.0)) == pytest.approx(3 * 16)
     assert flow_of(nn.LayerNorm(4, elementwise_affine=False)) == pytest.approx(16)
+    assert flow_of(filled(nn.RMSNorm(4), -3.0)) == pytest.approx(3 * 16)
+    assert flow_of(nn.RMSNorm(4, elementwise_affine=False)) == pytest.approx(16)
     norm = filled(nn.BatchNorm1d(2, eps=0.0), -3.0)
     norm.running_var.fill_(4.0)
     assert flow_of(norm) == pytest.approx(1.5 * 16)

@@ -125,6 +125,9 @@ def test_a_plan_for_frames_that_the_model_cannot_take_is_refused(plan, written):
 def test_a_plan_is_for_its_model_and_once(model, plan):
     with pytest.raises(PlanError, match=r"for a model of 9 units, this one has 27; stages.0.3 is removable with"):
         apply_plan(plan, create_model("resnet1d56"))
+    # The same units, and another head.
+    with pytest.raises(PlanError, match=r"the plan is for a model of [\d,]+ parameters and [\d,]+ MACs, this one has "):
+        apply_plan(plan, create_model("resnet1d20", classes=7, length=64))
     with pytest.raises(PlanError, match=r"for a model of 9 units, .*; it lacks"):
         apply_plan(plan, apply_plan(plan, model))
     with pytest.raises(PlanError, match=r"for a model of 9 units; .* has no unit that can be dropped"):

@@ -125,9 +125,9 @@ def test_planning_is_the_same_every_time_and_leaves_the_model_alone(model, frame
 def test_a_pruned_model_can_be_pruned_further(model, frames, without_units):
     once = without_units(model, ["stages.1.0", "stages.2.1"])
     again = plan_layers(once, frames, keep=3)
-    # What the reduced transition left is a layer like others, which changes the shape.
-    assert [(unit.name, unit.kind) for unit in again.units][3] == ("stages.1.0", "fixed")
-    assert len(again.units) == 8
+    # What the reduced transition left is no unit: it would count among those that are kept.
+    assert [unit.name for unit in again.units][3:5] == ["stages.1.1", "stages.1.2"]
+    assert (len(again.units), len(again.kept)) == (7, 3)
     assert apply_plan(again, once)(torch.from_numpy(frames)).shape == (32, 5)
 
 

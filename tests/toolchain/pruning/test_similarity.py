@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -175,3 +177,14 @@ def test_an_unknown_kind_and_a_single_frame_are_refused(model, frames):
         similarity_matrix(model, frames, units, "ckaa")
     with pytest.raises(PlanError, match="at least 2 frames to compare, got 1"):
         similarity_matrix(model, frames[:1], units)
+
+
+def test_outputs_that_are_no_numbers_are_told_with_their_unit(model, frames):
+    units = find_units(model, frames)
+    large = copy.deepcopy(model)
+    large.stages[1][0].branch[0].weight.data.fill_(1e30)
+    with pytest.raises(PlanError, match=r"what stages\.1\.0 puts out is NaN, infinite or too large"):
+        similarity_matrix(large, frames, units)
+    large.stages[1][0].branch[0].weight.data.fill_(np.nan)
+    with pytest.raises(PlanError, match=r"stages\.1\.0\.branch\.0\.weight of ResNet1d holds NaN"):
+        similarity_matrix(large, frames, units)

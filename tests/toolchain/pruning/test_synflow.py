@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from toolchain.errors import PlanError
+from toolchain.errors import ModelError, PlanError
 from toolchain.models import create_model
 from toolchain.models.residual import ResidualUnit
 from toolchain.pruning import find_units, log_flow, synflow_scores
@@ -138,6 +138,13 @@ def test_a_gate_has_no_linear_form_and_is_named(model):
         log_flow(model, range(9), SHAPE)
 
 
-def test_a_unit_that_does_not_exist_cannot_be_kept(model):
-    with pytest.raises(PlanError, match=r"units \[-1, 9\] do not exist: the model has units 0 to 8"):
-        log_flow(model, [0, 9, -1], SHAPE)
+@pytest.mark.parametrize("keep", [[0, 9, -1], [0.5, 1.5], "abc", [True]])
+def test_what_is_no_unit_cannot_be_kept(model, keep):
+    with pytest.raises(PlanError, match=r"keep = \[.*\]: expected indices of the model's units, 0 to 8"):
+        log_flow(model, keep, SHAPE)
+
+
+@pytest.mark.parametrize("shape", [(2, 0), 64])
+def test_what_is_no_shape_is_refused(model, shape):
+    with pytest.raises(ModelError, match=r"expected \(2, length\)"):
+        synflow_scores(model, shape)

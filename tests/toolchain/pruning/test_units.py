@@ -90,8 +90,28 @@ def test_layers_in_lists_are_followed_as_they_run(names, frames):
 
 
 def test_an_activation_that_would_run_twice_keeps_its_layer(frames):
-    with pytest.raises(PlanError, match=r"convs\.1 \(gelu after it is written as a function, and would"):
+    with pytest.raises(PlanError, match=r"convs\.1, .*\(gelu after it is written as a function, and would"):
         find_units(Lists(F.gelu).eval(), frames)
+
+
+class Double(nn.Module):
+    """Two layers with activations that are functions; they widen in between where ``inner`` is more than 8."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.first, self.second = conv(8, inner), conv(inner, 8)
+
+    def forward(self, x):
+        return F.elu(self.second(F.elu(self.first(x))))
+
+
+@pytest.mark.parametrize("inner", [8, 16])
+def test_a_block_in_which_no_layer_can_go_alone_goes_as_a_whole(names, frames, inner):
+    net = nn.Sequential(conv(2, 8), nn.Sequential(Double(inner), Double(inner)), conv(8, 8), *head(8)).eval()
+    assert names(net) == [("1.0", "removable"), ("1.1", "removable"), ("2", "removable")]
+    iq = torch.from_numpy(frames)
+    without = edited(net, find_units(net, frames)[0].edits).eval()
+    assert torch.equal(without(iq), nn.Sequential(net[0], net[1][1], *net[2:])(iq))
 
 
 class Outside(nn.Module):
@@ -129,12 +149,59 @@ def test_a_skip_outside_belongs_to_the_unit_that_it_goes_around(join, names, fra
         assert torch.allclose(edited(net, gone).eval()(iq), net.head(x.mean(-1)), atol=1e-6)
 
 
+def test_a_check_of_the_frames_hides_no_unit(names):
+    class Checking(Outside):
+        def forward(self, x):
+            assert not torch.isnan(x).any()
+            return super().forward(x)
+
+    assert names(Checking(lambda x, row: x + row(x))) == [(f"rows.{row}", "removable") for row in range(3)]
+
+
+class Means(Outside):
+    """Gives the mean of every row's output to the head."""
+
+    def forward(self, x):
+        x, means = self.stem(x), []
+        for row in self.rows:
+            x = row(x)
+            means.append(x.mean(-1))
+        return self.head(sum(means))
+
+
+def test_modules_that_are_named_are_all_shown_with_the_reason(names, frames):
+    net = Means(None)
+    net.rows = nn.ModuleList([ResidualUnit(conv(8, 8), nn.Identity()) for _ in range(3)])
+    found = find_units(net.eval(), frames, names=["rows.*"])
+    assert [(unit.name, unit.kind) for unit in found] == [
+        ("rows.0", "removable"),
+        ("rows.1", "fixed"),
+        ("rows.2", "fixed"),
+    ]
+    assert "one that all that follows comes from" in found[1].reason
+
+
+def test_a_unit_of_several_parts_is_called_by_the_one_that_goes(frames):
+    class Sums(Outside):
+        def forward(self, x):
+            x, all_of_them = self.stem(x), []
+            for row in self.rows:
+                x = row(x)
+                all_of_them.append(x)
+            return self.head(sum(all_of_them).mean(-1))
+
+    net = Sums(None)
+    net.rows = nn.ModuleList([ResidualUnit(conv(8, 8), nn.Identity()) for _ in range(3)])
+    for unit in find_units(net.eval(), frames):
+        assert [edit.module for edit in unit.edits] == [unit.name]
+
+
 @pytest.mark.parametrize(
     ("join", "reader"),
     [(lambda x, row: x * row(x), "mul"), (lambda x, row: torch.cat([x[:, :4], row(x)[:, 4:]], 1), "cat")],
 )
 def test_a_skip_that_is_no_sum_keeps_its_module_and_says_why(join, reader, frames):
-    with pytest.raises(PlanError, match=rf"rows\.0 \(its input is read again outside it, by {reader}, and not"):
+    with pytest.raises(PlanError, match=rf"rows\.0, rows\.1, rows\.2 \(its input is read again outside it, by {reader}, and not"):
         find_units(Outside(join).eval(), frames)
 
 
@@ -267,7 +334,7 @@ def test_the_branch_is_the_side_with_more_layers_in_series_whatever_they_weigh(n
 
 def test_two_layers_side_by_side_are_no_branch_and_shortcut(frames):
     net = nn.Sequential(conv(2, 8), Sides(conv(8, 16), conv(8, 16)), *head(16))
-    with pytest.raises(PlanError, match=r"1 \(it changes the shape, and has no shortcut"):
+    with pytest.raises(PlanError, match=r"0, 1, 4 \(it changes the shape, and has no shortcut"):
         find_units(net.eval(), frames)
 
 
