@@ -1,6 +1,8 @@
 """Every model of the zoo: its units, a plan of it, and the pruned model on disk, in a fresh build and as ONNX."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +81,21 @@ def test_what_is_left_of_every_model_computes_the_same_as_onnx(name, noise, tmp_
     pruned = apply_plan(plan_layers(model, noise, keep=0.5), model).eval()
     export_onnx(pruned, tmp_path / "m.onnx", classes=[str(index) for index in range(11)], length=LENGTH)
     assert check_parity(pruned, tmp_path / "m.onnx", noise).agreement == 1.0
+
+
+ROW = re.compile(r"\| `([\w-]+)` \| ([\d,]+) \| ([\d,]+) \| ([\d.]+%) \|")
+README = Path(__file__).parents[3] / "README.md"
+TABLE = {name: (params, macs, most) for name, params, macs, most in ROW.findall(README.read_text())}
+
+
+def test_the_readme_has_a_row_for_every_model():
+    assert sorted(TABLE) == sorted(ARCHITECTURES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_readme_says_what_the_program_says(name, thinwave_here):
+    params, macs, most = TABLE[name]
+    said = " ".join(thinwave_here("cost", name).stdout.split())
+    assert f" {params} {macs} 100.0%" in said
+    assert (f"removes at most {most} of the MACs" in said) or (most == "0.0%" and "No unit can be dropped" in said)
