@@ -62,7 +62,10 @@ def show_cost(console: Console, name: str, frame_shape: Sequence[int], cost: Cos
     table.add_row("all", shape, "", f"{cost.params:,}", f"{cost.macs:,}", "100.0%", "")
     console.print(Text(name, "bold"))
     # Whole, whatever the terminal's width: what is cut away cannot be read.
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False)
+    terminal = console.width
+    console.width = max(terminal, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+    console.print(table)
+    console.width = terminal
     for line in _why(units):
         console.print(Text(line), soft_wrap=True)
     console.print(
