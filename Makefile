@@ -35,6 +35,7 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 
 bench: $(VENV)/dev.stamp ## the figures of the README: about forty minutes
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/fuzz_readers.py --json benchmarks/results/fuzz_readers.json
 

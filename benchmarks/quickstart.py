@@ -1,4 +1,4 @@
-"""The figures of the quickstart: its time and memory, what pruning cost and gained, the generator, and planning.
+"""The figures of the quickstart: its time and memory, what pruning cost and gained, and the generator.
 
     python benchmarks/quickstart.py [--data FILE] [--seeds 1,2,3]
 
@@ -23,13 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from deploy.host import describe_host
 from toolchain.data.generator import generate
-from toolchain.models import create_model
-from toolchain.pruning import plan_layers
 
 RESULTS = Path(__file__).parent / "results"
 PASSES = 5
@@ -49,7 +44,6 @@ def main() -> None:
     figures: dict[str, Any] = {"runs": runs}
     if arguments.data is None:
         figures["generator_frames_per_s"] = generator_speed()
-        figures["planning"] = [planning(name) for name in ("resnet1d56", "resnet1d110")]
     figures["bars"] = bars(figures, real=arguments.data is not None)
     shown = [item if Path(item) != arguments.data else Path(item).name for item in sys.argv[1:]]
     figures["command"] = shlex.join(["python", "benchmarks/quickstart.py", *shown])
@@ -124,26 +118,6 @@ def generator_speed() -> float:
     return len(made.iq) / (time.perf_counter() - started)
 
 
-def planning(name: str) -> dict[str, Any]:
-    """Planning on 512 frames against plain forward passes over the same frames, in turns in one process."""
-    model = create_model(name, generator=torch.Generator().manual_seed(0)).eval()
-    frames = np.random.default_rng(0).normal(size=(512, 2, 128)).astype(np.float32)
-    iq = torch.from_numpy(frames)
-    passes, plans = [], []
-    with torch.no_grad():
-        model(iq)
-    for _ in range(PASSES):
-        started = time.perf_counter()
-        with torch.no_grad():
-            model(iq)
-        passes.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        plan_layers(model, frames, keep=0.25)
-        plans.append(time.perf_counter() - started)
-    forward_s, plan_s = statistics.median(passes), statistics.median(plans)
-    return {"model": name, "forward_s": forward_s, "plan_s": plan_s, "over_two_passes_s": plan_s - 2 * forward_s}
-
-
 def bars(figures: dict[str, Any], *, real: bool) -> list[dict[str, Any]]:
     """Each figure, the worst of the runs, beside what it is held to."""
     runs = figures["runs"]
@@ -164,10 +138,6 @@ def bars(figures: dict[str, Any], *, real: bool) -> list[dict[str, Any]]:
         found += [
             ("points lost by pruning", loss, "at most", 2.0),
             ("generator, frames a second", figures["generator_frames_per_s"], "at least", 10_000.0),
-            *(
-                (f"planning {each['model']}, seconds over two passes", each["over_two_passes_s"], "at most", 2.0)
-                for each in figures["planning"]
-            ),
         ]
     return [
         {"figure": name, "seen": seen, "bar": f"{way} {bar:g}", "met": seen <= bar if way == "at most" else seen >= bar}

@@ -69,6 +69,10 @@ class LinearChain:
     def step(self, index: int, flow: Flow, *, kept: bool) -> Flow:
         """``flow`` after unit ``index``, whole or reduced, and what follows it up to the next."""
         span = self.spans[index]
+        last = index + 1 == len(self.spans)
+        if not kept and span.kind == "removable" and (last or span.after == self.spans[index + 1].before):
+            # Nothing is left of it, and nothing comes after it.
+            return flow
         sums = None if kept else {skip.position: skip.shortcut for skip in span.skips}
         whole = kept or span.kind != "removable"
         return Flow(

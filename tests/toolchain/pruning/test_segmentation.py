@@ -1,5 +1,4 @@
 from itertools import combinations, pairwise
-from time import process_time
 
 import numpy as np
 import pytest
@@ -18,13 +17,14 @@ def loss_of(signatures, boundaries):
 
 def brute_force(signatures, blocks):
     n = len(signatures)
-    return min(loss_of(signatures, (0, *cuts)) for cuts in combinations(range(1, n), blocks - 1))
+    scatters = {(i, j): scatter(signatures[i:j]) for i, j in combinations(range(n + 1), 2)}
+    return min(sum(scatters[run] for run in pairwise((0, *cuts, n))) for cuts in combinations(range(1, n), blocks - 1))
 
 
 def test_the_loss_is_the_least_of_all_partitions():
     rng = np.random.default_rng(0)
     for _ in range(2000):
-        n = int(rng.integers(1, 10))
+        n = int(rng.integers(1, 13))
         blocks = int(rng.integers(1, n + 1))
         # Few distinct values too, so that ties occur.
         signatures = rng.integers(0, 4, size=(n, 2)).astype(float) if rng.random() < 0.3 else rng.normal(size=(n, 3))
@@ -35,11 +35,9 @@ def test_the_loss_is_the_least_of_all_partitions():
         assert found.loss == pytest.approx(loss_of(signatures, found.boundaries), abs=1e-9)
 
 
-def test_twelve_layers_in_every_number_of_blocks():
+def test_all_numbers_of_blocks_at_once_are_those_one_by_one():
     signatures = np.random.default_rng(1).normal(size=(12, 12))
-    for blocks, found in enumerate(segmentations(signatures, 12), 1):
-        assert found.loss == pytest.approx(brute_force(signatures, blocks), abs=1e-9)
-        assert found == segment(signatures, blocks)
+    assert segmentations(signatures, 12) == [segment(signatures, blocks) for blocks in range(1, 13)]
 
 
 def test_three_plateaus_are_cut_where_they_change():
@@ -130,14 +128,6 @@ def test_each_diameter_is_right_to_its_own_rounding():
             part = exact[start : end + 1]
             expected = float(((part - part.mean(axis=0)) ** 2).sum())
             assert found[start, end] == pytest.approx(expected, rel=(5 + 2 * 12 + 5) * 2.0**-53)
-
-
-def test_a_thousand_layers_are_quick():
-    signatures = np.random.default_rng(7).normal(size=(1000, 1000))
-    started = process_time()
-    assert len(segment(signatures, 50).boundaries) == 50
-    # About 0.25 s on a quiet core.
-    assert process_time() - started < 2
 
 
 def test_a_negligible_loss_is_one_block():
