@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -20,6 +18,8 @@ from toolchain.data.inspection import Inspection
 from toolchain.data.snr_estimate import usable_frames
 from toolchain.data.symbols import SYMBOLS_FROM_DB, find_samples_per_symbol, phase_power, received_symbols
 from toolchain.errors import ToolchainError
+from toolchain.report import drawing
+from toolchain.report.drawing import counted, filled, in_db, readable, say, sheet
 from toolchain.report.inspection_figures import frames_per_cell, measured_snrs
 from toolchain.report.panels import (
     SAMPLES_DRAWN,
@@ -27,14 +27,10 @@ from toolchain.report.panels import (
     draw_spectra,
     draw_symbols,
     draw_time,
-    in_db,
-    readable,
-    say,
 )
 
 log = logging.getLogger(__name__)
 
-DOTS_PER_INCH = 120
 # Of one cell; enough that a spectrum's floor is smooth to a third of a decibel.
 FRAMES_DRAWN = 200
 # Of long frames fewer, so that memory holds 32 MiB of them; at least one.
@@ -71,12 +67,7 @@ def write_frames_figures(
     written: list[Path] = []
 
     def save(figure: Figure, path: Path) -> None:
-        figure.set_dpi(DOTS_PER_INCH)
-        drawn = io.BytesIO()
-        # Without pyplot: no global state, and no window system is looked for.
-        FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})  # type: ignore[no-untyped-call]
-        # At once: Ctrl-C while drawing leaves no half of a file.
-        path.write_bytes(drawn.getvalue())
+        drawing.save(figure, path)
         written.append(path)
         progress(len(written), total, path.name)
 
@@ -122,32 +113,37 @@ def class_figure(dataset: Dataset, inspection: Inspection, label: int, samples_p
     frames = _frames(dataset, label, snrs[0])
     symbols = received_symbols(dataset.classes[label], snrs[0], frames, samples_per_symbol)
     widths = (1, 1.2, 1.4) if symbols is None else (1, 1, 1.2, 1.4)
-    figure = Figure(figsize=(3.6 * sum(widths), 4.3), layout="constrained")
-    plane, *constellation, spectrum, time = figure.subplots(1, len(widths), width_ratios=widths)
-    figure.suptitle(f"{name} at {in_db(snrs[0])}", parse_math=False)
+    figure = sheet(3.2 * sum(widths) + 0.6 * len(widths), 4.5)
+    panels = figure.subplots(1, len(widths), width_ratios=widths)
+    for axes, width in zip(panels, widths, strict=True):
+        axes.set_box_aspect(1 / width)  # all of one height
+    plane, *constellation, spectrum, time = panels
+    figure.suptitle(f"{name} at {in_db(snrs[0])}, its highest SNR", parse_math=False)
     if len(frames) == 0:
         for axes in (plane, spectrum, time):
             say(axes, "every frame is silent\nor not finite")
         return figure
+    # Each title has two lines, so that they stand at one height.
     draw_plane(plane, frames)
     plane.set(xlabel="I, in RMS of the frame", ylabel="Q, in RMS of the frame")
-    plane.set_title(f"all samples of {_frame_count(len(frames))}; line: frame 1", fontsize=9)
+    plane.set_title(f"all samples of {counted(len(frames), 'frame')}\norange: the beginning of frame 1", fontsize=9)
     if symbols is not None:
         draw_symbols(constellation[0], symbols)
         constellation[0].set(xlabel="I, in RMS of the symbols", ylabel="Q, in RMS of the symbols")
         constellation[0].set_title(
-            f"{symbols.size} symbols, received as {name}:\n{samples_per_symbol:.3g} samples each, phase blind",
-            fontsize=9, parse_math=False,
-        )  # fmt: skip
+            f"{counted(symbols.size, 'symbol')}, {samples_per_symbol:.3g} samples each\n"
+            "recovered blindly, which blurs them",
+            fontsize=9,
+        )
     others = [(snr, _frames(dataset, label, snr)) for snr in snrs[1:]]
     draw_spectra(spectrum, [(snrs[0], frames), *others], dataset.sample_rate_hz)
     spectrum.set_title(
-        f"by SNR label: mean of up to {_frame_count(_most_frames(dataset.length))}, power 1 each", fontsize=9
+        f"spectra by SNR label\nmean of up to {counted(_most_frames(dataset.length), 'frame')} each", fontsize=9
     )
     draw_time(time, frames[0], dataset.sample_rate_hz)
     shown = min(SAMPLES_DRAWN, dataset.length)
-    part = "frame 1" if shown == dataset.length else f"frame 1, the first {shown} of {dataset.length} samples"
-    time.set_title(part, fontsize=9)
+    part = "all" if shown == dataset.length else f"the first {shown}"
+    time.set_title(f"frame 1 in time\n{part} of its {counted(dataset.length, 'sample')}", fontsize=9)
     return figure
 
 
@@ -160,17 +156,13 @@ def overview(dataset: Dataset, inspection: Inspection, samples_per_symbol: float
     drawn = present[:OVERVIEW_CLASSES]
     columns = min(OVERVIEW_COLUMNS, drawn.size)
     rows = -(-drawn.size // columns)
-    figure = Figure(figsize=(3.9 * columns, 2.05 * rows + 0.8), layout="constrained")
-    unit = "kHz" if dataset.sample_rate_hz else "cycles a sample"
-    more = f"; the first {drawn.size} of {present.size} classes" if drawn.size < present.size else ""
-    # One column is narrower than the line.
-    figure.suptitle(
-        f"I to the right, Q up; mean spectrum over {unit},{' ' if columns > 1 else chr(10)}at the highest SNR{more}\n"
-        f"all spectra in one range;{' ' if columns > 1 else chr(10)}0 dB is white noise of the frames' power",
-        fontsize=11 if columns > 1 else 9,
-    )
+    unit = "kHz" if dataset.sample_rate_hz else "cycles per sample"
+    # In one class alone: more than one title's width.
+    width = max(5.0, 3.9 * columns)
+    figure = sheet(width, 2.05 * rows + (1.0 if columns > 1 else 1.8))
     grid = figure.subfigures(rows, columns, squeeze=False)
     spectra: list[Axes] = []
+    blind = False
     for cell, label in zip(grid.flat, drawn, strict=False):
         snr = _snrs_of(inspection, int(label))[0]
         frames = _frames(dataset, int(label), snr)
@@ -185,8 +177,10 @@ def overview(dataset: Dataset, inspection: Inspection, samples_per_symbol: float
             draw_plane(plane, frames, trajectory=False)
         else:
             draw_symbols(plane, symbols)
+            blind = True
         plane.set(xticks=[], yticks=[])
-        plane.set_xlabel("samples" if symbols is None else "symbols", fontsize=8)
+        plane.set_xlabel("I of samples" if symbols is None else "I of symbols", fontsize=7, labelpad=3)
+        plane.set_ylabel("Q", fontsize=7, labelpad=2)
         draw_spectra(spectrum, [(snr, frames)], dataset.sample_rate_hz)
         spectrum.set_xlabel(unit, fontsize=7, labelpad=1)
         spectrum.set_ylabel("dB", fontsize=7, labelpad=1)
@@ -197,6 +191,18 @@ def overview(dataset: Dataset, inspection: Inspection, samples_per_symbol: float
     ends = np.array([spectrum.get_ylim() for spectrum in spectra]).reshape(-1, 2)
     for spectrum in spectra:
         spectrum.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+    more = f"; the first {drawn.size} of {present.size} classes" if drawn.size < present.size else ""
+    lines = [
+        f"Each class at its highest SNR{more}: left in the I/Q plane, right its mean spectrum, where "
+        "0 dB is white noise of the frames' power",
+        "samples: as in the file, oversampled",
+    ]
+    if blind:
+        lines[1] += (
+            "; symbols: recovered blindly, carrier and clock estimated from each frame by itself, which blurs them, "
+            "QAM of many levels most"
+        )
+    figure.suptitle(filled("\n".join(lines), width, 10), fontsize=10)
     return figure
 
 
@@ -228,7 +234,3 @@ def _frames(dataset: Dataset, label: int, snr_db: float) -> NDArray[np.float32]:
 
 def _most_frames(length: int) -> int:
     return max(1, min(FRAMES_DRAWN, SAMPLES_OF_CELL // length))
-
-
-def _frame_count(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,35 +12,39 @@ from matplotlib.ticker import MaxNLocator
 
 from toolchain.data.inspection import Inspection
 from toolchain.data.snr_estimate import JUDGED_LABELS_DB, WRONG_BY_DB
-from toolchain.report.panels import in_db, readable, say
+from toolchain.report.drawing import COLOURS, counted, filled, in_db, readable, say, sheet, tick_snrs
 
 # Above, the counts would not be legible in their cells.
 COUNTED_CELLS = 24 * 26
-# With ten colours, lines of 70 classes differ; of more, the markers still do.
-LINE_STYLES: tuple[Any, ...] = (
-    "-", "--", ":", "-.", (0, (8, 2)), (0, (1, 3)), (0, (5, 1.5, 1, 1.5, 1, 1.5)),
-)  # fmt: skip
+# Of more classes those that are furthest off.
+MOST_PANELS = 64
+SNR_COLUMNS = 4
 
 
 def frames_per_cell(inspection: Inspection) -> Figure:
     """How many frames each class has at each SNR."""
     counts = inspection.counts
     rows, columns = counts.shape
-    size = (max(5.0, min(2.5 + 0.42 * columns, 16.0)), max(2.6, min(1.6 + 0.27 * rows, 40.0)))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = sheet(max(5.0, min(2.5 + 0.42 * columns, 16.0)), max(2.6, min(1.6 + 0.27 * rows, 40.0)))
     axes = figure.add_subplot()
-    axes.set_title(
-        f"{inspection.frames:,} {'frame' if inspection.frames == 1 else 'frames'} by class and SNR", fontsize=10
-    )
+    total = counted(inspection.frames, "frame")
+    axes.set_title(f"{total} by class and SNR", fontsize=10)
     if counts.size == 0:
         say(axes, "no frames")
         return figure
-    image = axes.imshow(counts, cmap="Blues", vmin=0, vmax=max(1, counts.max()), aspect="auto", interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="frames", ticks=MaxNLocator(integer=True), fraction=0.06, pad=0.02)
+    most = int(counts.max())
+    even = bool(counts.min() == most)
+    # An even set would be one dark plate, and a scale of colours beside it would say nothing.
+    darkest = 5 * most if even else most
+    image = axes.imshow(counts, cmap="Blues", vmin=0, vmax=max(1, darkest), aspect="auto", interpolation="nearest")
+    if even:
+        axes.set_title(f"{counted(most, 'frame')} of every class at every SNR; {total} in all", fontsize=10)
+    else:
+        figure.colorbar(image, ax=axes, label="frames", ticks=MaxNLocator(integer=True), fraction=0.06, pad=0.02)
     if counts.size <= COUNTED_CELLS and columns <= 32:
         for row, column in np.ndindex(rows, columns):
             count = int(counts[row, column])
-            colour = "w" if count > 0.55 * counts.max() else "k"
+            colour = "w" if count > 0.55 * darkest else "k"
             axes.text(column, row, _short(count), ha="center", va="center", fontsize=6.5, color=colour)
     _class_ticks(axes, inspection.classes)
     every = -(-columns // 32)
@@ -51,33 +54,49 @@ def frames_per_cell(inspection: Inspection) -> Figure:
 
 
 def measured_snrs(inspection: Inspection) -> Figure:
-    """What is measured less the SNR label, by label, a line a class; classes that agree would hide each other otherwise."""
+    """What is measured less the SNR label, by label, a panel a class: on top of each other they would be one line."""
     snr = inspection.measured_snr
-    lines = [label for label in range(len(inspection.classes)) if np.isfinite(snr.measured_db[label]).any()]
-    legend_columns = 1 + (len(lines) - 1) // 26
-    figure = Figure(figsize=(6.6 + 1.6 * min(legend_columns, 4), 5.2), layout="constrained")
-    axes = figure.add_subplot()
+    off_db = snr.measured_db - snr.labels_db
+    measured = np.flatnonzero(np.isfinite(off_db).any(axis=1))
+    furthest = np.argsort(-np.nanmax(np.abs(off_db[measured]), axis=1), kind="stable")[:MOST_PANELS]
+    drawn = measured[np.sort(furthest)]
+    columns = min(SNR_COLUMNS, drawn.size)
+    rows = -(-drawn.size // columns)
+    width = max(5.6, 2.3 * columns + 0.6)
+    figure = sheet(width, max(3.6, 1.55 * rows + 1.6))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     ends = (float(snr.labels_db.min()) - 1, float(snr.labels_db.max()) + 1)
     low, high = np.clip(JUDGED_LABELS_DB, *ends)
-    axes.add_patch(Rectangle((low, -WRONG_BY_DB), high - low, 2 * WRONG_BY_DB, color="0.94", linewidth=0))
-    axes.axhline(0, color="k", linewidth=1.6, linestyle="-", label="measured = label")
-    off_db = snr.measured_db - snr.labels_db
-    for number, label in enumerate(lines):
-        axes.plot(
-            snr.labels_db, off_db[label], marker="osv^Dx"[number // 10 % 6], markersize=4, linewidth=1,
-            color=f"C{number % 10}", linestyle=LINE_STYLES[number // 10 % len(LINE_STYLES)],
-            label=readable(inspection.classes[label]),
-        )  # fmt: skip
     # Never so near that errors of measuring look large.
-    reach = 1.1 * max(WRONG_BY_DB + 1, float(np.nanmax(np.abs(off_db))))
-    axes.set(xlim=ends, ylim=(-reach, reach), xlabel="SNR label in dB", ylabel="measured SNR less the label, in dB")
-    axes.set_title(
-        f"where noise shows beside the signal; grey: within {WRONG_BY_DB:g} dB, as labels should be", fontsize=9
+    reach = 1.1 * max(WRONG_BY_DB + 1, float(np.nanmax(np.abs(off_db[drawn]))))
+    for axes, label in zip(panels.flat, drawn, strict=False):
+        axes.add_patch(Rectangle((low, -WRONG_BY_DB), high - low, 2 * WRONG_BY_DB, color="0.93", linewidth=0))
+        axes.axhline(0, color="0.5", linewidth=0.8)
+        axes.plot(snr.labels_db, off_db[label], marker="o", markersize=3, linewidth=1.2, color=COLOURS["original"])
+        axes.set_title(readable(inspection.classes[label]), fontsize=9, parse_math=False)
+        axes.set(xlim=ends, ylim=(-reach, reach))
+        tick_snrs(axes, snr.labels_db, most=7)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    for axes in panels.flat[drawn.size :]:
+        axes.remove()
+    for axes in panels.flat[max(0, drawn.size - columns) : drawn.size]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("SNR label in dB", fontsize=10)
+    figure.supylabel("measured SNR\nless the label, in dB", fontsize=10)
+    more = (
+        f", of the {drawn.size} of {measured.size} classes that are furthest off" if drawn.size < measured.size else ""
     )
-    axes.grid(alpha=0.25)
-    legend: Any = figure.legend(loc="outside right upper", frameon=False, fontsize=8, ncols=min(legend_columns, 4))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    judged = " to ".join(in_db(end, "") for end in JUDGED_LABELS_DB)
+    lines = [
+        f"How far the measured SNR is from its label{more}",
+        f"grey: less than {WRONG_BY_DB:g} dB off, as it should be for labels from {judged} dB",
+    ]
+    if np.isnan(off_db).any():
+        lines.append(
+            "what is missing has no estimate: noise hides the signal, the signal fills the band, or frames are few"
+        )
+    figure.suptitle(filled("\n".join(lines), width, 10), fontsize=10)
     return figure
 
 

@@ -1,18 +1,16 @@
-"""The panels of the frames' pictures: I/Q plane, symbols, spectra, time; and names and numbers as they stand in them."""
+"""The panels of the frames' pictures: I/Q plane, symbols, spectra, time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from toolchain.data.snr_estimate import frame_spectra
 from toolchain.data.symbols import unit_rms
+from toolchain.report.drawing import in_db
 
 # In-phase and quadrature: Okabe and Ito's blue and vermilion, apart for colour-blind readers and in grey.
 COLOURS = {"I": "#0072B2", "Q": "#D55E00"}
@@ -21,7 +19,6 @@ TRAJECTORY_SAMPLES = 128
 # In units of a frame's RMS: 64QAM's corners reach 1.5, filters and fading somewhat more.
 PLANE_LIMIT = 2.5
 PLANE_BINS = 75
-NAME_LIMIT = 28
 
 
 def draw_plane(axes: Axes, frames: NDArray[np.float32], *, trajectory: bool = True) -> None:
@@ -70,8 +67,8 @@ def draw_spectra(axes: Axes, by_snr: Sequence[tuple[float, NDArray[np.float32]]]
     bottom, top = max(lowest, -60.0) - 3, axes.get_ylim()[1]
     axes.set_ylim(bottom, top + 0.12 * (top - bottom))
     axes.margins(x=0)
-    axes.set_xlabel("frequency in kHz" if sample_rate_hz else "frequency in cycles a sample")
-    axes.set_ylabel("density in dB (white noise: 0)")
+    axes.set_xlabel("frequency in kHz" if sample_rate_hz else "frequency in cycles per sample")
+    axes.set_ylabel("power density in dB\n(0: white noise of equal power)")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=4, columnspacing=1.2, handlelength=1.3)
 
@@ -88,29 +85,3 @@ def draw_time(axes: Axes, frame: NDArray[np.float32], sample_rate_hz: float | No
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
-
-
-def say(axes: Axes, text: str) -> None:
-    """Write a few words where there is nothing to draw."""
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, fontsize=9, color="0.35")
-
-
-def readable(name: str, limit: int = NAME_LIMIT) -> str:
-    """Write a class's name with the characters that the pictures' font has, at most ``limit`` of them."""
-    known = _characters()
-    text = "".join(
-        letter if letter.isprintable() and ord(letter) in known else f"<{ord(letter):04X}>" for letter in name
-    )
-    return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def in_db(snr_db: float, unit: str = " dB") -> str:
-    """Write an SNR with the minus sign that matplotlib's axes have."""
-    return f"{snr_db:g}{unit}".replace("-", "\N{MINUS SIGN}")
-
-
-@cache
-def _characters() -> frozenset[int]:
-    path = font_manager.findfont(FontProperties())
-    return frozenset(font_manager.get_font(path).get_charmap())

@@ -5,7 +5,7 @@ import pytest
 
 from toolchain.evaluation import Evaluation
 from toolchain.report import figures
-from toolchain.report.figures import accuracy_by_snr, write_evaluation_figures
+from toolchain.report.figures import accuracy_by_snr, confusions, write_evaluation_figures
 
 
 def model(snrs) -> dict:
@@ -21,6 +21,23 @@ def test_ticks_are_the_sets_own_snrs(snrs):
 
 def test_many_snrs_have_ticks_that_can_be_read():
     assert len(accuracy_by_snr({"a": model(range(100))}, 0.6).axes[0].get_xticks()) < 26
+
+
+def test_legend_is_outside_the_panel():
+    figure = accuracy_by_snr({"a": model((0, 10))}, 0.6)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().y0 > figure.axes[0].get_window_extent().y1
+
+
+def test_confusion_says_its_frames_and_snrs():
+    counts = [[1, 2], [3, 4]]
+    figure = confusions({"original": counts, "pruned": counts}, ("BPSK", "$x^{$"), (-20.0, 0.0, 18.0))
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["BPSK (3)", "$x^{$ (7)"]
+    assert figure.get_supxlabel().endswith("3 SNRs mixed, \N{MINUS SIGN}20 to 18 dB")
+    assert confusions({"a": counts}, ("a", "b"), (10.0,)).get_supxlabel().endswith("at 10 dB")
+    figure.draw_without_rendering()
 
 
 def test_confusion_of_one_model_says_accuracy_and_part(tmp_path, monkeypatch):

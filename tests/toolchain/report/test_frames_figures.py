@@ -20,7 +20,7 @@ from toolchain.report.frames_figures import (
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch) -> None:
     """Pictures of a ninth of the dots: they are made in less time."""
-    monkeypatch.setattr("toolchain.report.frames_figures.DOTS_PER_INCH", 40)
+    monkeypatch.setattr("toolchain.report.drawing.DOTS_PER_INCH", 40)
 
 
 def make(classes, frames=8, snrs_db=(-2.0, 10.0), length=64, rate_hz=None, iq=None) -> Dataset:
