@@ -30,7 +30,8 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="TABLE.KEY=VALUE",
-    help="Change one value of the recipe; may be given again.",
+    help="Change one value of the recipe; may be given again. Files named here are looked for from the current "
+    "folder, those in the recipe from its own.",
 )
 replace_option = click.option(
     "--replace", is_flag=True, help="Take a folder that holds another recipe's run, and reuse what still fits."

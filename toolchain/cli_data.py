@@ -19,6 +19,18 @@ from toolchain.cli_options import (
 PRESETS = ("rml2016a", "sig2019", "rml2018")
 
 
+def writable_h5(context: click.Context, argument: click.Parameter, value: Path) -> Path:
+    """Refuse, as a callback, also a name that says the file is of another format than it will be."""
+    writable_output(context, argument, value)
+    if value.suffix.lower() not in (".h5", ".hdf5"):
+        raise click.BadParameter(
+            f"{value}: HDF5 is what is written; expected a name that ends in .h5 or .hdf5, as {value.with_suffix('.h5')}",
+            context,
+            argument,
+        )
+    return value
+
+
 @click.command(
     cls=JsonCommand,
     context_settings=CONTEXT,
@@ -33,7 +45,7 @@ PRESETS = ("rml2016a", "sig2019", "rml2018")
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Draw constellation, spectrum and time trace of each class into DIR.",
+    help="Draw constellation, spectrum and time trace of each class into DIR, which is made where it is not there.",
 )
 @json_option
 def inspect(
@@ -80,7 +92,7 @@ def inspect(
     "  thinwave data synth train.h5 --preset rml2016a --frames-per-cell 1000\n"
     "  thinwave data synth high.h5 --preset sig2019 --frames-per-cell 200 --snr-db 10:18:2 --seed 3 --workers 4",
 )
-@click.argument("out", type=click.Path(path_type=Path), callback=writable_output)
+@click.argument("out", type=click.Path(path_type=Path), callback=writable_h5)
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
@@ -96,7 +108,7 @@ def inspect(
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @replace_option
 def synth(out: Path, preset: str, frames_per_cell: int, snr_db: str, seed: int, workers: int, replace: bool) -> None:
-    """Generate a set of frames: OUT.h5. The frames are the same for any number of workers."""
+    """Generate a set of frames: OUT.h5, in a folder that is there. The frames are the same for any number of workers."""
     from deploy.progress import progress_bar
     from toolchain.data.snr_text import snrs_in
     from toolchain.data.synth import write_generated
@@ -125,7 +137,7 @@ def synth(out: Path, preset: str, frames_per_cell: int, snr_db: str, seed: int, 
     "  thinwave data convert GOLD_XYZ_OSC.0001_1024.hdf5 high.h5 --snr-db 10: --classes BPSK,QPSK,8PSK,16QAM",
 )
 @click.argument("file", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path), callback=writable_output)
+@click.argument("out", type=click.Path(path_type=Path), callback=writable_h5)
 @selection_options
 @replace_option
 def convert(
@@ -137,7 +149,10 @@ def convert(
     unknown_snr_db: float | None,
     replace: bool,
 ) -> None:
-    """Write the set IN as thinwave's own OUT.h5, or a part of it; a set larger than memory will do."""
+    """Write the set IN as thinwave's own OUT.h5, or a part of it, into a folder that is there.
+
+    A set larger than memory will do.
+    """
     from deploy.progress import progress_bar
     from toolchain.data import convert_to_h5, open_dataset, use_in_words
 

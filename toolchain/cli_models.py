@@ -26,7 +26,8 @@ PARTS = ("test", "validation", "train", "all")
 @click.option(
     "--part",
     type=click.Choice(PARTS),
-    help="Which frames. [default: test, where FILE is the set the model was trained on; else FILE's own test part, or all]",
+    help="Which frames. Of a set that the model was trained on, test, validation and train are of the SNRs and classes that "
+    "the training took. [default: test, where FILE is the set the model was trained on; else FILE's own test part, or all]",
 )
 @selection_options
 @click.option(
@@ -41,7 +42,7 @@ PARTS = ("test", "validation", "train", "all")
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Draw accuracy by SNR and the confusion matrix into DIR.",
+    help="Draw accuracy by SNR and the confusion matrix into DIR, which is made where it is not there.",
 )
 @json_option
 def evaluate(
@@ -94,7 +95,8 @@ def evaluate(
     if json_path != "-":
         from toolchain.report.evaluation_text import show_evaluation
 
-        show_evaluation(stdout(), evaluation, source=dataset.source)
+        taken = f", of which the training took {evaluation.taken} alone" if evaluation.taken else ""
+        show_evaluation(stdout(), evaluation, source=dataset.source + taken)
     if plots is not None:
         from toolchain.report.figures import write_evaluation_figures
 

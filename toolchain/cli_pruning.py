@@ -45,11 +45,41 @@ class UnitsToKeep(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     ) -> int | float:
         """Read 7 as units and 0.25 as a fraction."""
         try:
-            return value if isinstance(value, float) else float(value) if "." in str(value) else int(value)
+            number = value if isinstance(value, float) else float(value) if "." in str(value) else int(value)
+            if number <= 0 or (isinstance(number, float) and number > 1):
+                raise ValueError(value)
         except ValueError:
             self.fail(
-                f"{value!r} is neither a number of units, as 7, nor a fraction of them, as 0.25", parameter, context
+                f"{value!r} is neither a number of units from 1, as 7, nor a fraction of them over 0 and up to 1, as 0.25",
+                parameter,
+                context,
             )
+        return number
+
+
+class Cut(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A fraction of a sum that goes."""
+
+    name = "F"
+
+    def convert(self, value: str | float, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        """Read a number over 0 and under 1; NaN is none."""
+        try:
+            cut = float(value)
+        except ValueError:
+            cut = 0.0
+        if not 0 < cut < 1:
+            self.fail(f"{value!r} is no fraction over 0 and under 1, as 0.85", parameter, context)
+        return cut
+
+
+def _enough_frames(context: click.Context, option: click.Parameter, value: int) -> int:
+    # On two frames all units are equally alike.
+    if not 8 <= value <= 4096:
+        raise click.BadParameter(
+            f"{value} frames: units are compared by their outputs on these; expected 8 to 4096", context, option
+        )
+    return value
 
 
 class Blocks(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -135,17 +165,19 @@ def cost(
     "  thinwave prune trained.safetensors --data frames.h5 --macs-cut 0.85 --out pruned\n"
     "  thinwave prune trained.safetensors --data frames.h5 --keep 7 --score medoid --blocks 3 --out pruned\n"
     "  thinwave prune --model mypackage.models:build --weights trained.pt --data frames.h5 --keep 0.25 --out pruned\n"
-    "\n\bThen: thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors",
+    "\n\b\nThen:\n"
+    "  thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors --out small.safetensors",
 )
 @model_options
 @data_option
 @click.option(
     "--keep",
     type=UnitsToKeep(),
-    help="Units that stay: 7 is their number, 0.25 a fraction of them (1.0 is all, 1 is one).",
+    help="Units that stay: 7 is their number, 0.25 a fraction of them (1.0 is all, 1 is one). A fraction is rounded to the "
+    "nearest number, a half to the even one: 0.25 of 27 is 7, 0.5 of 9 is 4.",
 )
-@click.option("--macs-cut", type=float, metavar="F", help="Least fraction of the MACs that goes, as 0.85.")
-@click.option("--params-cut", type=float, metavar="F", help="Least fraction of the parameters that goes.")
+@click.option("--macs-cut", type=Cut(), help="Least fraction of the MACs that goes, as 0.85.")
+@click.option("--params-cut", type=Cut(), help="Least fraction of the parameters that goes.")
 @click.option(
     "--similarity", type=click.Choice(SIMILARITIES), default=SIMILARITIES[0], show_default=True,
     help="How alike the outputs of two units are.",
@@ -163,8 +195,9 @@ def cost(
     help="Keep the most flow (or the largest weights), or the least as the published code does.",
 )  # fmt: skip
 @click.option(
-    "--frames", type=click.IntRange(2, 4096), default=512, show_default=True, help="Training frames that are compared."
-)
+    "--frames", type=int, metavar="N", default=512, show_default=True, callback=_enough_frames,
+    help="Training frames, 8 to 4096, on which the units are compared; all, where the training split has fewer.",
+)  # fmt: skip
 @units_option
 @selection_options
 @remembered_split_option
@@ -180,7 +213,7 @@ def cost(
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder for plan.json, model.safetensors and plan.png.",
+    help="Folder for plan.json, model.safetensors and plan.png; made, with those above it, where it is not there.",
 )
 @replace_option
 @json_option
@@ -217,15 +250,7 @@ def prune(
     it was trained on, the frames are of its own training split.
     """
     require_extra()
-    from deploy.progress import progress_bar
-    from toolchain.data import use_in_words
-    from toolchain.models import is_own
-    from toolchain.pruning import Budget, Choices
-    from toolchain.pruning_job import prune_on, refuse_used, summary
-    from toolchain.report.plan_text import show_plan
-    from toolchain.trained_model import model_and_set, require_length, use_for_more_training
-
-    # What can be known to be wrong before a large file is opened.
+    # What can be known to be wrong, before what is slow to import, and then before a large file is opened.
     given = [
         name
         for name, value in (("--keep", keep), ("--macs-cut", macs_cut), ("--params-cut", params_cut))
@@ -235,6 +260,14 @@ def prune(
         raise ToolchainError(
             f"expected one budget, --keep, --macs-cut or --params-cut; got {' and '.join(given) or 'none'}"
         )
+    from deploy.progress import progress_bar
+    from toolchain.data import use_in_words
+    from toolchain.models import is_own
+    from toolchain.pruning import Budget, Choices
+    from toolchain.pruning_job import prune_on, refuse_used, summary
+    from toolchain.report.plan_text import show_plan
+    from toolchain.trained_model import model_and_set, require_length, use_for_more_training
+
     choices = Choices(
         budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
         similarity=similarity,

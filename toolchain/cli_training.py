@@ -43,7 +43,7 @@ out_option = click.option(
     metavar="MODEL.safetensors",
     type=click.Path(path_type=Path),
     callback=writable_output,
-    help="Where the model goes.",
+    help="Where the model goes, in a folder that is there.",
 )
 
 
@@ -129,7 +129,7 @@ def train(
     from toolchain.training_job import train_on
 
     use = use_in_words(classes=classes, snr_db=snr_db, split=split, seed=job.seed)
-    with _taken_up_again(), progress_bar(stderr, "train") as progress:
+    with _taken_up_again(out, job.epochs), progress_bar(stderr, "train") as progress:
         dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)
         card, history = train_on(dataset, architecture, use, job, out, replace=replace, progress=progress)
     best = history.epochs[history.best_epoch]
@@ -219,7 +219,7 @@ def finetune(
 
     use = use_in_words(classes=classes, snr_db=snr_db, split=split or SPLITS[0], seed=job.seed)
     asked = None if (classes, snr_db, split) == (None, None, None) else use
-    with _taken_up_again(), progress_bar(stderr, "finetune") as progress:
+    with _taken_up_again(out, job.epochs), progress_bar(stderr, "finetune") as progress:
         model, card, dataset = model_and_set(
             model_text, file, use, name=model_name, weights=weights, length=length, unknown_snr_db=unknown_snr_db,
             progress=progress,
@@ -268,11 +268,15 @@ def _job(
 
 
 @contextmanager
-def _taken_up_again() -> Iterator[None]:
+def _taken_up_again(out: Path, epochs: int) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("The same command goes on from the last finished epoch.", err=True)
+        from toolchain.training_job import finished_epochs
+
+        finished = finished_epochs(out)
+        kept = f"The same command goes on after epoch {finished} of {epochs}, the last that is finished."
+        click.echo(kept if finished else "No epoch is finished: the same command starts afresh.", err=True)
         raise
 
 

@@ -13,6 +13,7 @@ from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensiti
 from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, select, use_in_training
+from toolchain.data.snr_text import snrs_in_words
 from toolchain.errors import DatasetError
 from toolchain.models import ModelCard
 from toolchain.trained_model import in_the_models_order, require_length
@@ -24,7 +25,8 @@ class Evaluation:
     """What a model answered on ``part`` of a set: "test", "validation", "train", "own test" (the file's) or "all".
 
     ``accuracy`` is a fraction; ``by_snr`` the same by SNR in dB, as text; ``confusion`` counts, rows the true class;
-    ``sensitivity_db`` the SNR at which the accuracy crosses ``level``, None where it does not.
+    ``sensitivity_db`` the SNR at which the accuracy crosses ``level``, None where it does not. ``taken`` says what the
+    training took of the set, of which the part is one: "18 dB"; "" where it took all, or was on another set.
     """
 
     part: str
@@ -35,11 +37,13 @@ class Evaluation:
     confusion: NDArray[np.int64]
     sensitivity_db: float | None
     level: float
+    taken: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         return {
             "part": self.part,
+            "taken": self.taken,
             "frames": self.frames,
             "classes": list(self.classes),
             "accuracy": self.accuracy,
@@ -69,6 +73,7 @@ def evaluate_on(
         raise DatasetError(f"{dataset.source}: no frames are left to evaluate; widen the choice of SNRs or classes")
     predicted, labels = predictions_of(model, part, progress), part.labels
     by_snr = accuracy_by_snr(labels, predicted, part.snr_db)
+    trained_on = use_in_training(card.training, dataset)
     return Evaluation(
         part=name,
         frames=len(part),
@@ -78,6 +83,7 @@ def evaluate_on(
         confusion=confusion_matrix(labels, predicted, len(card.classes)),
         sensitivity_db=sensitivity_db(by_snr, level),
         level=level,
+        taken="" if trained_on is None or name == "all" else trained_on.in_words(dataset),
     )
 
 
@@ -87,10 +93,11 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
     On the very set that it was trained on (the card remembers which), that is the test split that training never saw;
     on another set it is the test part that its file keeps, or everything. ``wanted`` ("test", "validation", "train",
     "all") asks for one. Of these, the SNRs and classes of ``use`` are kept.
-    Raises :class:`DatasetError` for classes that the model does not know, frames of another length, and for a split of
-    a set that the model was not trained on.
+    Raises :class:`DatasetError` for classes that the model does not know, frames of another length, for a split of
+    a set that the model was not trained on, and for SNRs and classes that the chosen frames have none of.
     """
     require_length(dataset, card)
+    asked = use.selected(dataset)
     trained_on = use_in_training(card.training, dataset)
     if trained_on is None and wanted not in (None, "all"):
         raise DatasetError(
@@ -100,8 +107,30 @@ def part_for(dataset: Dataset, use: DataUse, card: ModelCard, wanted: str | None
     name = wanted or ("all" if trained_on is None else "test")
     if name != "all" and trained_on is not None:
         indices = getattr(trained_on.split_of(dataset), name)
-        dataset = select(trained_on.selected(dataset), indices)
+        chosen = select(trained_on.selected(dataset), indices)
+        _require_asked(asked, chosen, use, f"its {name} split", trained_on.in_words(dataset))
     elif wanted is None and dataset.own_test is not None and dataset.own_test.any():
-        name, dataset = "own test", select(dataset, np.flatnonzero(dataset.own_test))
-    dataset = in_the_models_order(use.selected(dataset), card)
+        name, chosen = "own test", select(dataset, np.flatnonzero(dataset.own_test))
+        _require_asked(asked, chosen, use, "its own test part", "")
+    else:
+        chosen = dataset
+    dataset = in_the_models_order(use.selected(chosen), card)
     return Part(dataset, np.arange(len(dataset))), name
+
+
+def _require_asked(asked: Dataset, chosen: Dataset, use: DataUse, what: str, taken: str) -> None:
+    """Raise DatasetError where ``use`` names SNRs or classes that the set has and the ``chosen`` frames have not."""
+    lacking = []
+    snrs = np.setdiff1d(asked.snr_db, chosen.snr_db)
+    if snrs.size and (use.snr_min_db, use.snr_max_db, use.snrs_db) != (None, None, None):
+        lacking.append(f"at {snrs_in_words(snrs, asked.snr_db)}")
+    has = {chosen.classes[label] for label in np.unique(chosen.labels)}
+    classes = [asked.classes[label] for label in np.unique(asked.labels) if asked.classes[label] not in has]
+    if classes and use.classes is not None:
+        lacking.append(f"of {', '.join(classes)}")
+    if lacking:
+        why = f", for the training took {taken} alone" if taken else ""
+        raise DatasetError(
+            f"{asked.source}: {what} has no frames {' and none '.join(lacking)}{why}; leave these out, or take "
+            "frames of the whole file with --part all"
+        )

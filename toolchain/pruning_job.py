@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,8 @@ from toolchain.models import ModelCard, save_model
 from toolchain.pruning import Choices, Plan, apply_plan, planned, pruned_card, with_model
 from toolchain.report.drawing import save
 from toolchain.report.plan_figure import plan_figure
+
+log = logging.getLogger(__name__)
 
 PLAN, MODEL, PICTURE = "plan.json", "model.safetensors", "plan.png"
 
@@ -42,6 +46,8 @@ def prune_on(
     Raises PlanError for what cannot be made, DatasetError for a set that cannot be used, RunError for a folder that cannot.
     """
     train = Part(use.selected(dataset), use.split_of(dataset).train)
+    if compared > len(train):
+        log.warning("the training split has %s frames, not %s: all are compared", f"{len(train):,}", f"{compared:,}")
     plan, matrix = planned(model, train.sample(compared, choices.seed), choices, progress=progress)
     plan = with_model(plan, card)
     # The split that the model was trained on stays known, so that fine-tuning does not see what it is tested by.
@@ -74,12 +80,16 @@ def _write(out: Path, plan: Plan, matrix: NDArray[np.float64], model: nn.Module,
 
 
 def refuse_used(out: Path, *, replace: bool, read: Sequence[Path] = ()) -> None:
-    """Raise RunError where ``out`` is no folder, or holds what would be written over, unless ``replace``.
+    """Raise RunError where ``out`` cannot be a folder to write, or holds what would be written over, unless ``replace``.
 
     ``read`` are files that go into the work: they are never written over.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is there and is no folder; name another with --out")
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        why = "may not be written to" if place.is_dir() else "is no folder"
+        raise RunError(f"{out}: cannot be made: {place} {why}; name another folder with --out")
     lost = [path for path in read if path.exists() and any(_same(path, out / name) for name in (PLAN, MODEL, PICTURE))]
     if lost:
         raise RunError(f"{lost[0]}: is what is read; name another folder with --out, so that nothing is lost")

@@ -27,14 +27,17 @@ def model_and_set(
 ) -> tuple[nn.Module, ModelCard, Dataset]:
     """The trained model that ``text`` or ``name`` mean, its card, and the whole set in ``file``.
 
-    A recording is cut into frames of ``length``, or of the model's; a model that no file describes has the classes that
-    ``asked`` takes of the set, in its order. What is wrong with a file of a model is told before a large set is opened.
+    A recording is cut into frames of ``length``, or of the model's; that other frames are as long as the model takes them is
+    for :func:`require_length`. A model that no file describes has the classes that ``asked`` takes of the set, in its order.
+    What is wrong with a file of a model is told before a large set is opened.
 
     Raises ModelError as :func:`toolchain.models.open_model` and for a name without weights, DatasetError for the set.
     """
     if not _is_name(text or name):
         model, card = open_model(text, name=name, weights=weights)
-        dataset = open_dataset(file, length=length or card.length, unknown_snr_db=unknown_snr_db, progress=progress)
+        dataset = open_dataset(
+            file, length=length, recording_length=card.length, unknown_snr_db=unknown_snr_db, progress=progress
+        )
         return model, card, dataset
     _require_weights(text or name, weights, "--weights")
     dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)

@@ -31,6 +31,8 @@ from toolchain.training import ONE_DEVICE, FitSettings, Hardware, History, accur
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint.pt"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
@@ -126,6 +128,20 @@ def finetune_on(
     return _trained_into(out, model, card, material, job, start, replace=replace, progress=progress)
 
 
+def finished_epochs(out: Path) -> int:
+    """How many epochs of an interrupted training into ``out`` are finished and kept; 0 where it is damaged, or none is."""
+    try:
+        # Mapped: the weights in it are not read.
+        kept = torch.load(_work_folder(out) / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+        return len(kept["epochs"])
+    except Exception:  # torch raises whatever its unpickler met
+        return 0
+
+
+def _work_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.training")
+
+
 def _refuse(out: Path, job: TrainingJob, *, replace: bool) -> None:
     """Raise what can be known to be wrong before frames are read."""
     if out.exists() and not replace:
@@ -152,13 +168,17 @@ def _trained_into(
     settings = _settings(job, len(train))
     data = record_of(material.whole, material.use)
     origin = {} if start is None else _origin(model, start)
-    folder = out.with_name(f"{out.name}.training")
+    folder = _work_folder(out)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: a file, where the training keeps its work; move it away, or name another --out")
     folder.mkdir(exist_ok=True)
     with locked(folder):
-        asked = {"settings": asdict(settings), "hardware": asdict(job.hardware), "seed": job.seed, "data": data}
-        _take(folder, {"architecture": card.architecture, **origin, **asked}, replace=replace)
+        # Steps follow from epochs, which are what was asked for.
+        asked = {key: value for key, value in asdict(settings).items() if key != "steps"}
+        started = {"settings": asked, "hardware": asdict(job.hardware), "seed": job.seed, "data": data}
+        _take(folder, {"architecture": card.architecture, "epochs": job.epochs, **origin, **started}, replace=replace)
+        if finished := finished_epochs(out):
+            log.warning("going on after epoch %d of %d", finished, job.epochs)
         before: dict[str, Any] = {}
         if start is not None:
             on = copy.deepcopy(model).to("cuda" if hardware.accelerator == "gpu" else "cpu")
@@ -170,7 +190,7 @@ def _trained_into(
             validation,
             settings,
             seed=job.seed,
-            checkpoint=folder / "checkpoint.pt",
+            checkpoint=folder / CHECKPOINT,
             teacher=None if start is None else start.teacher,
             hardware=hardware,
             progress=progress,
@@ -240,7 +260,7 @@ def _take(folder: Path, described: Mapping[str, Any], *, replace: bool) -> None:
                 f"{folder}: holds a training that was interrupted and was started otherwise: {changed}. "
                 f"Go on with the options it was started with, drop it with --replace, or name another --out"
             )
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         write_json(file, after)
 
 

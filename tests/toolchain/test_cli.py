@@ -3,15 +3,19 @@
 import json
 import os
 import pickle
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import click
 import h5py
 import numpy as np
 import pytest
 
+from toolchain.cli import thinwave as thinwave_command
 from toolchain.data import write_h5
 
 
@@ -193,7 +197,10 @@ def test_a_target_or_a_thread_count_that_is_not_this_machines(refused_here, tmp_
         (f"run.seed={'9' * 5000}", "run.seed"),
         (b"data.preset=\xff", "no UTF-8 text"),
         ("plan.keep=10", "plan.keep = 10 asks for 10 units of 9"),
-        ("plan.macs_cut=0.99", "plan.macs_cut = 0.99: dropping whole units removes at most 9"),
+        (
+            "plan.macs_cut=0.99",
+            "plan.macs_cut = 0.99: no plan removes that much of this model's MACs; the nearest keeps 1 of",
+        ),
         ('plan.units=["layers.*"]', "no module that runs has a name like layers.*"),
         (
             "plan.blocks=5",
@@ -278,3 +285,21 @@ def test_no_room_on_the_disk_is_said_and_what_was_finished_stays(refused_here, s
     assert "No space left on device" in said
     assert {file.stem for file in (run / ".thinwave" / "stages").glob("*.json")} == finished
     assert not list((run / ".thinwave" / "work").glob("*/out"))
+
+
+def _examples(command):
+    """The commands in the ends of all help texts, as words."""
+    for below in getattr(command, "commands", {}).values():
+        yield from _examples(below)
+    for line in re.findall(r"thinwave .*", command.epilog or ""):
+        yield shlex.split(line)
+
+
+@pytest.mark.parametrize("words", list(_examples(thinwave_command)), ids=" ".join)
+def test_every_example_of_the_help_is_a_command_that_is_understood(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command, (_, *words) = thinwave_command, words
+    while isinstance(command, click.Group):
+        name, *words = words
+        command = command.commands[name]
+    command.make_context(command.name, words)

@@ -150,7 +150,8 @@ def test_train_then_evaluate(said, made, tmp_path):
     assert "sensitivity_db" in told
     code, out, _ = said("evaluate", model, "--data", made, "--part", "train", "--plots", tmp_path / "plots")
     assert code == 0
-    assert "63 frames of set.h5: the training split" in out
+    taken = "of which the training took the classes AM-DSB, BPSK, WBFM alone"
+    assert f"63 frames of set.h5, {taken}: the training split" in out
     assert (tmp_path / "plots" / "confusion.png").is_file()
     code, _, err = said("train", "--data", made, "--out", model, *options)
     assert code == 2
@@ -166,7 +167,10 @@ def test_train_then_evaluate(said, made, tmp_path):
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--threads", "9999"], "this process may use"),
         (["data", "synth", "/dev/full", "--replace"], "is no regular file"),
         (["data", "convert", "{set}", "{set}", "--replace"], "is what is read"),
-        (["data", "synth", "{new}", "--frames-per-cell", "100000000"], "GiB are free. Ask for fewer frames"),
+        (["data", "synth", "{new}.h5", "--frames-per-cell", "100000000"], "GiB are free. Ask for fewer frames"),
+        (["data", "synth", "{new}.pkl"], "expected a name that ends in .h5 or .hdf5, as"),
+        (["data", "convert", "{set}", "{new}.npz"], "HDF5 is what is written; expected a name that ends in .h5"),
+        (["data", "inspect", "{set}", "--snr-db", "99:"], "no frame has an SNR from 99 dB up; the file has 0 to 10 dB"),
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "none/m.safetensors"], "there is no folder none"),
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--split", "own"], "no test part of its own"),
         (["train", "--data", "{set}", "--model", "resnet1d20", "--out", "{new}", "--length", "64"], "expected 64"),

@@ -183,6 +183,14 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
             "expected one budget, --keep, --macs-cut or --params-cut; got none",
         ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
+        (["none.safetensors", "--keep", "0"], "'--keep': '0' is neither a number of units from 1"),
+        (["none.safetensors", "--keep", "1.5"], "nor a fraction of them over 0 and up to 1"),
+        (["none.safetensors", "--macs-cut", "nan"], "'--macs-cut': 'nan' is no fraction over 0 and under 1"),
+        (["none.safetensors", "--params-cut", "1"], "'--params-cut': '1' is no fraction over 0 and under 1"),
+        (
+            ["none.safetensors", "--keep", "3", "--frames", "2"],
+            "compared by their outputs on these; expected 8 to 4096",
+        ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "12"], "keep = 12 asks for 12 units of 9"),
         (
             ["--model", "resnet1d20", "--weights", "W", "--macs-cut", "0.999"],
@@ -210,3 +218,28 @@ def test_what_cannot_be_pruned_ends_in_one_message_and_leaves_nothing(
     given = [files.get(option, option) for option in options]
     assert message in refused_here("prune", *given, "--data", frames_file, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_prune_says_where_fewer_frames_are_compared_than_asked_for(
+    thinwave_here, weights, frames_file, tmp_path, caplog
+):
+    command = ("prune", "--model", "resnet1d20", "--weights", weights, "--data", frames_file, "--keep", "3", "--out")
+    assert thinwave_here(*command, tmp_path / "a", "--frames", "4096").returncode == 0
+    assert "the training split has 240 frames, not 4,096: all are compared" in caplog.text
+    caplog.clear()
+    assert thinwave_here(*command, tmp_path / "b", "--frames", "240").returncode == 0
+    assert "all are compared" not in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(refused_here, frames_file, tmp_path, monkeypatch):
+    command = ("prune", "none.safetensors", "--data", frames_file, "--keep", "3", "--out")
+    assert f"cannot be made: {frames_file} is no folder" in refused_here(*command, frames_file / "a" / "b")
+    # Root may write everywhere.
+    monkeypatch.setattr("os.access", lambda place, mode: place != tmp_path)
+    said = refused_here(*command, tmp_path / "a" / "b")
+    assert f"cannot be made: {tmp_path} may not be written to; name another folder with --out" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_model_is_told_how_ones_own_is_named(refused_here):
+    assert "nor package.module:factory" in refused_here("cost", "--model", "mypackage.models")

@@ -15,6 +15,7 @@ import torch
 from toolchain.cli_options import ARCHITECTURES as NAMED
 from toolchain.data import open_dataset, record_of, use_in_words, write_h5
 from toolchain.models import ARCHITECTURES, ModelCard, create_model, load_model, save_model
+from toolchain.training.learner import Learner
 
 CLASSES = ("low", "none", "high")
 QUICK = ("--epochs", 1, "--batch", 16)
@@ -114,7 +115,7 @@ def test_finetune_says_what_it_was_worth_and_how_to_judge_it(thinwave_here, refu
         (["m.safetensors", "--teacher", "vgg16"], "expected its weights with --teacher-weights FILE"),
         (["m.safetensors", "--teacher", "none.safetensors"], "there is no such file"),
         (["others.safetensors"], "has classes that the model does not know, low, none, high"),
-        (["long.safetensors"], "its frames have 16 samples; expected 32"),
+        (["long.safetensors"], "its frames have 16 samples, and the model takes 32"),
         (["m.safetensors", "--batch", "500"], "a batch of 500 frames is more than the 108 training frames"),
         (["m.safetensors", "--threads", "9999"], "this process may use"),
     ],
@@ -187,3 +188,28 @@ def test_a_model_of_ones_own_is_trained_further_and_judged_where_it_is_trusted(
     assert said.returncode == 0, said.stderr
     said = thinwave_here("evaluate", "b.safetensors", "--data", frames_file, *trusted, "--json")
     assert json.loads(said.stdout)["part"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "told"),
+    [(1, "No epoch is finished: the same command starts afresh."), (2, "The same command goes on after epoch 1 of 2")],
+)
+def test_an_interrupt_tells_what_is_kept_and_the_next_call_what_it_goes_on_from(
+    thinwave_here, frames_file, tmp_path, monkeypatch, caplog, epoch, told
+):
+    command = ("train", "--data", frames_file, "--model", "resnet1d20", "--out", tmp_path / "m.safetensors")
+    command = (*command, "--epochs", 2, "--batch", 16)
+    step = Learner.step
+
+    def stopped(learner, *arguments):
+        if (tmp_path / "m.safetensors.training" / "checkpoint.pt").exists() == (epoch == 2):
+            raise KeyboardInterrupt
+        return step(learner, *arguments)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Learner, "step", stopped)
+        said = thinwave_here(*command)
+    assert said.returncode == 130
+    assert told in said.stderr
+    assert thinwave_here(*command).returncode == 0
+    assert ("going on after epoch 1 of 2" in caplog.text) == (epoch == 2)

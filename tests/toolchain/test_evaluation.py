@@ -66,8 +66,31 @@ def test_known_set_is_judged_by_its_test_split(dataset):
     assert len(part_for(dataset, DataUse(), card, "train")[0]) == 18
     assert len(part_for(dataset, DataUse(), card, "all")[0]) == 60
     assert len(part_for(dataset, DataUse(classes=("a", "b")), card, "test")[0]) == 4
-    with pytest.raises(DatasetError, match="no frame has an SNR"):
-        part_for(dataset, DataUse(snr_max_db=0), card, "test")
+
+
+def test_a_restriction_of_the_training_is_told_and_never_narrows_what_is_asked_for(dataset):
+    card = replace(CARD, training={"data": record_of(dataset, DataUse(snr_min_db=10, classes=("a", "b")))})
+    got = evaluate_on(dataset, DataUse(), NamesTheFirstSample(), card)
+    assert (got.part, got.taken, got.by_snr.keys()) == ("test", "10 dB and the classes a, b", {"10"})
+    assert evaluate_on(dataset, DataUse(), NamesTheFirstSample(), card, wanted="all").taken == ""
+    assert evaluate_on(dataset, DataUse(snrs_db=(10,)), NamesTheFirstSample(), card).frames == got.frames
+    for use, lacking in (
+        (DataUse(snr_max_db=0), "no frames at 0 dB, for"),
+        (DataUse(snr_min_db=0), "no frames at 0 dB, for"),
+        (DataUse(snrs_db=(0, 10)), "no frames at 0 dB, for"),
+        (DataUse(classes=("c", "a")), "no frames of c, for"),
+        (DataUse(snr_min_db=0, classes=("c",)), "no frames at 0 dB and none of c, for"),
+    ):
+        with pytest.raises(DatasetError, match=f"its test split has {lacking} the training took 10 dB .*--part all"):
+            part_for(dataset, use, card, None)
+    # What is said of the file is true of the file.
+    with pytest.raises(DatasetError, match="an SNR of 3 dB; the file has 0, 10"):
+        part_for(dataset, DataUse(snrs_db=(3,)), card, None)
+    with pytest.raises(DatasetError, match="expected different names out of c, b, a"):
+        part_for(dataset, DataUse(classes=("d",)), card, None)
+    own = replace(dataset, own_test=dataset.snr_db == 10)
+    with pytest.raises(DatasetError, match="its own test part has no frames at 0 dB; leave these out"):
+        part_for(own, DataUse(snr_min_db=0), CARD, None)
 
 
 def test_other_set_is_judged_whole_and_has_no_splits(dataset):

@@ -100,6 +100,8 @@ def test_other_options_do_not_go_on_with_it(dataset, tmp_path):
         RunError, match=r"started otherwise: hardware\.precision 32-true there, bf16-mixed here\. Go on"
     ):
         train_on(dataset, "resnet1d20", USE, mixed, out)
+    with pytest.raises(RunError, match=r"started otherwise: epochs 2 there, 3 here\. Go on"):
+        train_on(dataset, "resnet1d20", USE, replace(JOB, epochs=3), out)
     other = replace(JOB, learning_rate=1e-3)
     with pytest.raises(
         RunError, match=r"\.training: holds .*: settings\.learning_rate 0\.005 there, 0\.001 here\. Go on"

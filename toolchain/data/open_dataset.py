@@ -30,6 +30,9 @@ from toolchain.errors import DatasetError
 # open: they are told what is wrong with them by the pickle reader.
 _PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\((?:[dltcK}]|i\w|[SV]|I-?\d)|\}[q.r(]|[\])][q.]|\(lp|c[\w.]+\n[\w.]+\n")
 _NPZ_MEMBER = re.compile(rb"PK\x03\x04.{26}[^\x00]{1,200}\.npy", re.DOTALL)
+# What torch.save writes: its first member is the pickle.
+_TORCH_MEMBER = re.compile(rb"PK\x03\x04.{26}[^\x00]{1,200}/data\.pkl", re.DOTALL)
+_SAFETENSORS_START = re.compile(rb".{6}\0\0\{\"", re.DOTALL)
 _JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
 _SIGMF_NAMES = (".sigmf-meta", ".sigmf-data", ".sigmf")
 
@@ -67,6 +70,7 @@ def open_dataset(
     snr_max_db: float | None = None,
     classes: Sequence[str] | None = None,
     length: int | None = None,
+    recording_length: int | None = None,
     unknown_snr_db: float | None = None,
     progress: Progress = silent,
 ) -> Dataset:
@@ -78,12 +82,12 @@ def open_dataset(
 
     ``snr_min_db`` and ``snr_max_db``, both included, and ``classes`` keep a part of the set; the classes are then numbered
     in the order given. ``length`` cuts a recording into frames of so many samples (1024 if not given) and is demanded of
-    any other file; ``unknown_snr_db`` is the SNR of what a recording says none of. ``progress`` is told of a reading that
-    takes time.
+    any other file, ``recording_length`` only cuts; ``unknown_snr_db`` is the SNR of what a recording says none of.
+    ``progress`` is told of a reading that takes time.
 
     Raises :class:`DatasetError` for a missing, empty, damaged or unknown file, and where nothing is left.
     """
-    dataset = _opened(Path(path), length, unknown_snr_db, progress)
+    dataset = _opened(Path(path), length or recording_length, unknown_snr_db, progress)
     if length is not None and dataset.length != length:
         raise DatasetError(
             f"{dataset.source}: its frames have {dataset.length} samples; expected {length}. Only a recording can be cut: "
@@ -186,6 +190,8 @@ def _start(path: Path) -> bytes:
 
 def _kind(start: bytes) -> tuple[str, str]:
     """Say what an unknown file looks like, and what to do about it."""
+    if _TORCH_MEMBER.match(start) or _SAFETENSORS_START.match(start):
+        return "a model's weights, not frames", "name the file of frames"
     for signature, known in _KNOWN_STARTS.items():
         if start.lower().startswith(signature.lower()):
             return known

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.frames.dataset import Dataset
-from toolchain.data.selecting import select, select_classes, select_snr, select_snrs
-from toolchain.data.snr_text import SnrChoice, snr_choice
+from toolchain.data.selecting import select, select_classes, select_snrs
+from toolchain.data.snr_text import SnrChoice, range_in_words, snr_choice, snrs_in_words
 from toolchain.data.split_conventions import CONVENTIONS, split_by
 from toolchain.data.splits import Split
 from toolchain.errors import DatasetError, ModelError
@@ -53,11 +53,25 @@ class DataUse:
         """Take the frames of these SNRs and classes; raises DatasetError where none is left."""
         if self.classes is not None:
             dataset = select_classes(dataset, self.classes)
-        if self.snr_min_db is not None or self.snr_max_db is not None:
-            low_db = float("-inf") if self.snr_min_db is None else self.snr_min_db
-            high_db = float("inf") if self.snr_max_db is None else self.snr_max_db
-            dataset = select_snr(dataset, low_db, high_db)
+        low_db, high_db = self.snr_min_db, self.snr_max_db
+        if low_db is not None or high_db is not None:
+            kept = positions(DataUse(snr_min_db=low_db, snr_max_db=high_db), dataset)
+            if kept.size == 0:
+                raise DatasetError(
+                    f"{dataset.source}: no frame has an SNR {range_in_words(low_db, high_db)}; the file has "
+                    f"{snrs_in_words(dataset.snr_db, dataset.snr_db)}"
+                )
+            dataset = select(dataset, kept)
         return dataset if self.snrs_db is None else select_snrs(dataset, self.snrs_db)
+
+    def in_words(self, dataset: Dataset) -> str:
+        """Say what this takes of the whole ``dataset``: "18 dB", "18 dB and the classes BPSK, QPSK"; "" where all."""
+        taken, words = self.selected(dataset), []
+        if not np.isin(dataset.snr_db, taken.snr_db).all():
+            words.append(snrs_in_words(taken.snr_db, dataset.snr_db))
+        if len(taken.classes) < len(dataset.classes):
+            words.append(f"the classes {', '.join(taken.classes)}")
+        return " and ".join(words)
 
     def split_of(self, dataset: Dataset) -> Split:
         """Split what :meth:`selected` gives of the whole ``dataset``; the indices are into that selection.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from toolchain.errors import ModelError
 from toolchain.models.building import build_model
 from toolchain.models.own import is_own
 from toolchain.models.structure import Edit, edit_from_json, edited
+from toolchain.models.zoo import MOST
 
 SCHEMA = 2
 
@@ -49,16 +51,16 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_model(path: Path, model: nn.Module, card: ModelCard) -> None:
+def save_model(path: str | PathLike[str], model: nn.Module, card: ModelCard) -> None:
     """Write ``model`` and its ``card`` to ``path``."""
     # Each a copy: the file holds no two tensors that share memory, and models with tied weights have such.
     weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
     metadata = {"thinwave": json.dumps({"schema": SCHEMA, **asdict(card)}, sort_keys=True)}
     # Through Python's own file: a full disk is then an OSError, as everywhere.
-    path.write_bytes(save(weights, metadata))
+    Path(path).write_bytes(save(weights, metadata))
 
 
-def load_model(path: Path, *, trusted: str | None = None) -> tuple[nn.Module, ModelCard]:
+def load_model(path: str | PathLike[str], *, trusted: str | None = None) -> tuple[nn.Module, ModelCard]:
     """Build the model that :func:`save_model` wrote, in evaluation mode.
 
     A model of the user's own code (``package.module:factory``) is built only where ``trusted`` names the same code.
@@ -66,6 +68,7 @@ def load_model(path: Path, *, trusted: str | None = None) -> tuple[nn.Module, Mo
     Raises ModelError, which names the file, where it is missing, damaged, of another kind, with weights that do not fit, or
     where the model that it describes does not turn a frame into logits.
     """
+    path = Path(path)
     weights, metadata = _read_safetensors(path)
     if "thinwave" not in metadata:
         raise ModelError(
@@ -107,26 +110,29 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def load_weights(path: Path, architecture: str, classes: int, length: int) -> nn.Module:
+def load_weights(path: str | PathLike[str], architecture: str, classes: int, length: int) -> nn.Module:
     """A model of the zoo, or the user's own, with plain weights: a ``.safetensors``, or a ``state_dict`` saved by PyTorch.
 
     The latter is read with ``weights_only``, which runs no code from the file.
 
     Raises ModelError for a file that is missing, damaged, of another kind, or with weights that do not fit.
     """
+    path = Path(path)
     return fill(path, build_model(architecture, classes, length), read_weights(path))
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a ``state_dict``, by name; raises as :func:`load_weights`."""
+    path = Path(path)
     return _read_safetensors(path)[0] if path.suffix == ".safetensors" else _read_state_dict(path)
 
 
-def load_card(path: Path) -> ModelCard | None:
+def load_card(path: str | PathLike[str]) -> ModelCard | None:
     """The card of a model file; None for plain weights, which say nothing of their model.
 
     Raises ModelError for a file that is missing or damaged.
     """
+    path = Path(path)
     if path.suffix != ".safetensors":
         _read_state_dict(path)
         return None
@@ -206,7 +212,7 @@ def _read_card(path: Path, text: str) -> ModelCard:
             raise ModelError(f'{path}: its input scaling is "{card.scaling}", this version knows "{UNIT_RMS}" alone')
         sound = {
             "architecture": isinstance(card.architecture, str),
-            "length": type(card.length) is int and 1 <= card.length <= 1 << 20,
+            "length": type(card.length) is int and 1 <= card.length <= MOST["length"],
             "dropped": all(isinstance(name, str) for name in card.dropped),
             "plan": card.plan is None or isinstance(card.plan, dict),
             "training": isinstance(card.training, dict),
@@ -231,7 +237,7 @@ def distinct_names(classes: Sequence[Any]) -> tuple[str, ...]:
     return names
 
 
-def fill(path: Path, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+def fill(path: str | PathLike[str], model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     """``model`` with the ``weights`` that ``path`` holds, in evaluation mode; ModelError by name where they do not fit.
 
     The "module." that DataParallel puts before each name is taken off.

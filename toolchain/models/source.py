@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ def open_model(
     text: str | None,
     *,
     name: str | None = None,
-    weights: Path | None = None,
+    weights: str | PathLike[str] | None = None,
     classes: Sequence[str] | int | None = None,
     length: int | None = None,
 ) -> tuple[nn.Module, ModelCard]:

@@ -24,6 +24,9 @@ from toolchain.models.transformer import Transformer
 from toolchain.models.vgg import Vgg1d16, Vgg16
 from toolchain.models.vt_cnn2 import VtCnn2
 
+# Beyond all sets of frames there are, and small enough that most models fit into memory. Pruning looks at no longer frames.
+MOST = {"classes": 10_000, "length": 1 << 20}
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -59,12 +62,14 @@ def create_model(
 
     With a ``generator`` the weights are drawn from it alone, so equal seeds give equal models.
 
-    Raises ModelError for a name that is not in the table, for numbers that are not whole and over 0, and for a length that
-    is too short for the model.
+    Raises ModelError for a name that is not in the table, for numbers that are not whole, not over 0 or too large, for a
+    length that is too short for the model, and for a model that does not fit into memory.
     """
     if not isinstance(name, str) or name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ModelError(f'model "{name}" is not one of {known}{did_you_mean(str(name), ARCHITECTURES)}')
+        raise ModelError(
+            f'model "{name}" is not one of {known}, nor package.module:factory{did_you_mean(str(name), ARCHITECTURES)}'
+        )
     classes, least = positive("classes", classes), ARCHITECTURES[name].least_length
     if not isinstance(length, Integral) or isinstance(length, bool):
         raise ModelError(f"length = {length!r}: expected a whole number of samples")
@@ -73,14 +78,25 @@ def create_model(
             f'model "{name}" cannot take frames of {length} samples: it needs at least {least}; '
             "use longer frames or another model"
         )
-    model = ARCHITECTURES[name].build(classes, int(length))
+    try:
+        model = ARCHITECTURES[name].build(classes, positive("length", length))
+    except RuntimeError as error:
+        # torch has no error of its own for this.
+        if "can't allocate memory" not in str(error):
+            raise
+        raise ModelError(
+            f'model "{name}" for frames of {length} samples and {classes} classes does not fit into memory; expected fewer, '
+            "or another model"
+        ) from error
     if generator is not None:
         initialise(model, generator)
     return model
 
 
 def positive(what: str, value: object) -> int:
-    """``value``, the number of ``what``, as Python's own int; ModelError unless it is whole and over 0."""
+    """``value``, the number of ``what``, as Python's own int; ModelError unless it is whole, over 0, and in reason."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ModelError(f"{what} = {value!r}: expected a whole number over 0")
-    return int(value)
+    if (number := int(value)) > MOST[what]:
+        raise ModelError(f"{what} = {number}: expected at most {MOST[what]:,}")
+    return number

@@ -127,7 +127,8 @@ def _train(
                             f"the loss became {losses[-1]} at step {reached.step}; lower the learning rate"
                         )
                     reached.step += 1
-                    progress(reached.step, settings.steps, f"loss {losses[-1]:.3f}{reached.score_note()}")
+                    at = f"epoch {epoch + 1} of {-(-settings.steps // per_epoch)}, loss {losses[-1]:.3f}"
+                    progress(reached.step, settings.steps, at + reached.score_note())
             learner.settle()
             reached.finish_epoch(float(np.mean(losses)), _accuracy(fabric, learner.judged, validation), learner.judged)
             reached.seconds = earlier_s + time.monotonic() - started

@@ -13,6 +13,8 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from toolchain.data import convert_to_h5, open_dataset, verify_h5, write_h5
 from toolchain.errors import DatasetError
@@ -233,7 +235,7 @@ def test_every_format_is_known_by_its_content(make, name, frames, length, option
 
 def test_recording_is_known_by_either_name(tmp_path):
     path = sigmf(tmp_path)
-    by_data = open_dataset(path.with_suffix(".sigmf-data"), length=16)
+    by_data = open_dataset(path.with_suffix(".sigmf-data"), recording_length=16)
     assert by_data.fingerprint == open_dataset(path, length=16).fingerprint
     renamed = path.rename(tmp_path / "meta.json")
     with pytest.raises(DatasetError, match=r"\.sigmf-meta"):
@@ -264,5 +266,15 @@ def test_options_keep_a_part(tmp_path):
     assert open_dataset(path, classes=["QPSK"]).classes == ("QPSK",)
     with pytest.raises(DatasetError, match=r"its frames have 8 samples; expected 16\. Only a recording can be cut"):
         open_dataset(path, length=16)
+    assert open_dataset(path, recording_length=16).length == 8
     with pytest.raises(DatasetError, match="an SNR for what says none is for SigMF recordings"):
         open_dataset(path, unknown_snr_db=3.0)
+
+
+def test_a_models_weights_are_known_for_what_they_are(tmp_path):
+    weights = {"w": torch.zeros(3)}
+    torch.save(weights, tmp_path / "w.pt")
+    save_file(weights, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        with pytest.raises(DatasetError, match=rf"{name}: a model's weights, not frames; .* Name the file of frames"):
+            open_dataset(tmp_path / name)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolchain.data.snr_text import SnrChoice, snr_choice, snrs_in
+from toolchain.data.snr_text import SnrChoice, range_in_words, snr_choice, snrs_in, snrs_in_words
 from toolchain.errors import DatasetError
 
 
@@ -23,7 +23,7 @@ def test_lists_are_read(text, snrs):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "1,,2", "0:10", "0:10:0", "0:10:-1", "10:0:2", "1:2:3:4", "0,0", "nan", "0:inf:1", "0:1e9:1"],
+    ["", "a", "1,,2", "0:10", "0:10:0", "0:10:-1", "1:2:3:4", "0,0", "nan", "0:inf:1", "0:1e9:1"],
 )  # fmt: skip
 def test_other_lists_are_refused_with_an_example(text):
     with pytest.raises(DatasetError, match="expected low:high:step in dB") as caught:
@@ -45,7 +45,30 @@ def test_choices_are_read(text, choice):
     assert snr_choice(text) == choice
 
 
-@pytest.mark.parametrize("text", [":", "6:-2", "a:", "1:b", "nan:"])
+@pytest.mark.parametrize("text", [":", "a:", "1:b", "nan:"])
 def test_other_choices_are_refused(text):
     with pytest.raises(DatasetError, match="expected low:high in dB, as 10:18, 10: or :0"):
         snr_choice(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("10:0", "10 is above 0; expected the lower end first, as 0:10"),
+        ("6: -2:2", "6 is above -2; expected the lower end first, as -2:6:2"),
+    ],
+)
+def test_ends_in_the_wrong_order_are_named(text, said):
+    with pytest.raises(DatasetError) as caught:
+        snr_choice(text)
+    assert str(caught.value) == f'SNRs "{text}": {said}'
+
+
+def test_snrs_are_said_in_words():
+    assert range_in_words(99, None) == "from 99 dB up"
+    assert range_in_words(None, -4) == "up to -4 dB"
+    assert range_in_words(10, 18) == "from 10 to 18 dB"
+    assert snrs_in_words([18, 18], [0, 18]) == "18 dB"
+    assert snrs_in_words([6, 2, 4], [0, 2, 4, 6]) == "2 to 6 dB"
+    assert snrs_in_words([0, 4, 6], [0, 2, 4, 6]) == "0, 4, 6 dB"
+    assert snrs_in_words([], [0]) == "none"

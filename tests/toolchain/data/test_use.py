@@ -109,3 +109,18 @@ def test_record_that_says_nothing_is_no_use(dataset, record):
 def test_damaged_record_of_this_set_is_one_error(dataset, use):
     with pytest.raises(ModelError, match=r"record of how it was trained on set\.h5 is damaged"):
         use_in({"fingerprint": dataset.fingerprint, "use": use}, dataset)
+
+
+def test_use_says_what_it_takes_of_a_set(dataset):
+    assert DataUse(snr_min_db=0, classes=("c", "b", "a")).in_words(dataset) == ""
+    assert DataUse(snrs_db=(0, 6)).in_words(dataset) == "0, 6 dB"
+    assert DataUse(snr_min_db=2, classes=("c",)).in_words(dataset) == "2 to 6 dB and the classes c"
+
+
+def test_a_range_that_no_frame_is_in_is_told_with_its_open_end(dataset):
+    with pytest.raises(DatasetError, match=r"no frame has an SNR from 99 dB up; the file has 0 to 6 dB$"):
+        DataUse(snr_min_db=99).selected(dataset)
+    with pytest.raises(DatasetError, match="no frame has an SNR up to -2 dB;"):
+        DataUse(snr_max_db=-2).selected(dataset)
+    with pytest.raises(DatasetError, match="no frame has an SNR from 3 to 3 dB;"):
+        DataUse(snr_min_db=3, snr_max_db=3).selected(dataset)

@@ -218,3 +218,13 @@ def test_a_model_with_tied_weights_is_saved_and_loaded(own_code, tmp_path):
     loaded, _ = load_model(tmp_path / "m.safetensors", trusted=own_code)
     assert loaded.first.weight is loaded.second.weight
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_paths_may_be_text(model, tmp_path):
+    path = str(tmp_path / "m.safetensors")
+    save_model(path, model, CARD)
+    assert load_model(path)[1] == load_card(path) == CARD
+    plain = load_weights(path, "resnet1d20", 5, 64)
+    assert all(map(torch.equal, plain.parameters(), model.parameters()))
+    with pytest.raises(ModelError, match="there is no such file"):
+        load_model(str(tmp_path / "none.safetensors"))

@@ -9,6 +9,7 @@ from toolchain.cost import cost
 from toolchain.errors import ModelError
 from toolchain.models import ARCHITECTURES, create_model
 from toolchain.models.scaling import UnitRms
+from toolchain.models.zoo import Architecture
 
 # At 128 samples and 11 classes.
 PARAMS = {
@@ -226,3 +227,17 @@ def test_convolutions_have_no_bias_and_the_head_has_one():
     model = create_model("resnet1d20")
     assert all(module.bias is None for module in model.modules() if isinstance(module, nn.Conv1d))
     assert model.head[2].bias is not None
+
+
+def test_numbers_beyond_reason_and_models_beyond_memory_are_refused(monkeypatch):
+    with pytest.raises(ModelError, match=r"classes = 100000000: expected at most 10,000$"):
+        create_model("resnet1d20", 100_000_000)
+    with pytest.raises(ModelError, match=r"length = 100000000000: expected at most 1,048,576$"):
+        create_model("resnet1d20", 11, 100_000_000_000)
+
+    def dense(classes, length):
+        return nn.Linear(1 << 58, 1)  # more bytes than an address has
+
+    monkeypatch.setitem(ARCHITECTURES, "dense", Architecture(dense))
+    with pytest.raises(ModelError, match='"dense" for frames of 128 samples and 11 classes does not fit into memory'):
+        create_model("dense")

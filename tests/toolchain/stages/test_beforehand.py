@@ -78,5 +78,5 @@ def test_its_plan_is_checked_before_it_is_trained(three, refused_here):
 
 
 def test_a_budget_that_no_plan_meets_is_refused_at_once(three):
-    with pytest.raises(PlanError, match=r"plan\.macs_cut = 0\.99: dropping whole units removes at most"):
+    with pytest.raises(PlanError, match=r"plan\.macs_cut = 0\.99: no plan removes that much of this model"):
         check_before_start(recipe_of(three, "[plan]\nmacs_cut = 0.99"))

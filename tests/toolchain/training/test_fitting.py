@@ -229,3 +229,13 @@ def test_a_damaged_checkpoint_counts_as_none(net, frames_of, tmp_path, damage, c
     assert same(whole, again)
     assert history.earlier_s == 0
     assert "training starts afresh" in caplog.text
+
+
+def test_progress_names_the_epoch(net, frames_of, tmp_path):
+    told = []
+    # 48 frames are 3 steps of 16 an epoch: the third epoch has one.
+    fit(
+        net, frames_of(48, 1), frames_of(16, 2), SETTINGS, seed=0, checkpoint=tmp_path / "c",
+        progress=lambda done, total, note="": told.append(note.split(",")[0]),
+    )  # fmt: skip
+    assert told == [*["epoch 1 of 3"] * 3, *["epoch 2 of 3"] * 3, "epoch 3 of 3"]
