@@ -51,7 +51,7 @@ def training_options(command: Decorated) -> Decorated:
     """Give a command the options that :func:`_job` reads, and ``--threads``."""
     options = (
         click.option(
-            "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Passes over the training split."
+            "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the training split."
         ),
         click.option("--batch", type=click.IntRange(min=2), default=64, show_default=True, help="Frames a step."),
         click.option(

@@ -121,7 +121,7 @@ class PlanTable(Strict):
     keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
     macs_cut: Fraction | None = None
     params_cut: Fraction | None = None
-    frames: Annotated[int, Field(ge=2, le=4096)] = 512
+    frames: Annotated[int, Field(ge=8, le=4096)] = 512
     similarity: Literal["cka", "cosine", "rsa"] = "cka"
     signature: Literal["row", "sum"] = "row"
     blocks: Literal["auto"] | Count = "auto"

@@ -15,7 +15,7 @@ _PARTS = {
     "validation": "the validation split, by which the training chose its epoch",
     "train": "the training split",
     "own test": "the test part that the file itself keeps",
-    "all": "all its frames; whether the model was trained on some of them is not known",
+    "all": "all its frames, also those that the model may have been trained on",
 }
 
 
