@@ -66,7 +66,7 @@ class Operation:
 class Call:
     """One call of a module: its operations are ``start`` to ``end`` (not in), its inputs and outputs values.
 
-    ``inputs`` are the values among its arguments. ``plain``: it takes one of them and returns one tensor.
+    ``inputs`` are the values among its arguments. ``single``: it returns one tensor; ``plain``: and it takes one value.
     """
 
     path: str
@@ -75,6 +75,7 @@ class Call:
     end: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    single: bool
     plain: bool
 
 
@@ -243,8 +244,9 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
         made = {write for operation in self.operations[start:] for write in operation.writes}
         given = self._values((arguments, keywords))
         inputs = tuple(dict.fromkeys(value for value in (*reads, *given) if value not in made))
-        plain = len(inputs) == 1 and len(outputs) == 1 and isinstance(output, Tensor)
-        self.calls.append(Call(path, module, start, len(self.operations), inputs, outputs, plain))
+        single = len(outputs) == 1 and isinstance(output, Tensor)
+        plain = single and len(inputs) == 1
+        self.calls.append(Call(path, module, start, len(self.operations), inputs, outputs, single, plain))
 
     def ran(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         self.serial += 1

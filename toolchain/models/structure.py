@@ -10,14 +10,14 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from toolchain.errors import ModelError
 
-Stand = Literal["identity", "zero", "zeros", "gone"]
+Stand = Literal["identity", "zero", "zeros", "pair", "gone"]
 
 # In a chain: a ReLU that the forward of the module has as a function.
 RELU = "relu()"
@@ -28,8 +28,9 @@ class Edit:
     """What becomes of the module at the path ``module``.
 
     ``becomes``: "identity" passes its input on; "zero" gives the number 0, to which a skip is added elsewhere; "zeros" gives
-    zeros of its input's shape, for a sum in place; "gone" leaves the ModuleList that it is an element of; a tuple names
-    children that stay and are run one after another, where "relu()" is a ReLU.
+    zeros of its input's shape, for a sum in place; "pair" gives these and None, for what gives a second value that nobody
+    reads (attention its weights, a recurrent layer its state); "gone" leaves the ModuleList that it is an element of; a
+    tuple names children that stay and are run one after another, where "relu()" is a ReLU.
     """
 
     module: str
@@ -43,7 +44,7 @@ def edit_from_json(values: Mapping[str, Any]) -> Edit:
         raise ValueError(f"no edit: {values}")
     if isinstance(becomes, list | tuple) and all(isinstance(name, str) for name in becomes):
         return Edit(module, tuple(becomes))
-    if becomes not in ("identity", "zero", "zeros", "gone"):
+    if becomes not in get_args(Stand):
         raise ValueError(f"no edit: {values}")
     return Edit(module, becomes)
 
@@ -72,7 +73,7 @@ class Remaining(nn.ModuleList):
 class Zero(nn.Module):
     """The number 0, whatever comes in: what a branch leaves whose sum with the skip stands elsewhere."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> Tensor:
         """Any tensor to one of no dimensions, which adds to any other."""
         return x.new_zeros(())
 
@@ -80,9 +81,17 @@ class Zero(nn.Module):
 class Zeros(nn.Module):
     """Zeros of the input's shape: as :class:`Zero`, where the sum is made in place."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> Tensor:
         """Any tensor to zeros of its shape."""
         return torch.zeros_like(x)
+
+
+class Pair(nn.Module):
+    """Zeros of the first input's shape, and None: as :class:`Zeros`, for what is called and answers like attention."""
+
+    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> tuple[Tensor, None]:
+        """Any tensor to zeros of its shape."""
+        return torch.zeros_like(x), None
 
 
 def edited(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
@@ -120,4 +129,4 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
             raise ModelError(f'cannot reduce "{edit.module}": it has no part {", ".join(missing)}')
         stay = [("activation", nn.ReLU()) if name == RELU else (name, children[name]) for name in edit.becomes]
         return nn.Sequential(OrderedDict(stay))
-    return {"identity": Passing, "zero": Zero, "zeros": Zeros}[edit.becomes]()
+    return {"identity": Passing, "zero": Zero, "zeros": Zeros, "pair": Pair}[edit.becomes]()

@@ -70,15 +70,21 @@ def silencing(
     gone = [part for part in parts if branch and not any(at in left for at in range(part.start, part.end))]
     covered = {at for part in gone for at in range(part.start, part.end)}
     staying = branch - covered
-    if not gone or not gone[-1].plain or any(part.end > gone[-1].start for part in gone[:-1]):
+    if not gone or not gone[-1].outputs or any(part.end > gone[-1].start for part in gone[:-1]):
         return None
     last = gone[-1]
     if any(paths.macs[at] or (at >= last.end and not _keeps_zeros(paths.operations[at])) for at in staying):
         return None
     stand_in: Stand = "zero"
-    if last.outputs != (skip.branch,) or _is_into(paths.operations[skip.position], skip.branch):
+    shapes = paths.flow.shapes
+    if not last.single:
+        # Attention gives its weights too, a recurrent layer its state.
+        if not last.inputs or shapes[last.outputs[0]] != shapes[last.inputs[0]]:
+            return None
+        stand_in = "pair"
+    elif last.outputs != (skip.branch,) or _is_into(paths.operations[skip.position], skip.branch):
         # Zeros have the shape of what comes in, which is the unit's input then.
-        if paths.flow.shapes[last.outputs[0]] != paths.flow.shapes[before]:
+        if shapes[last.outputs[0]] != shapes[before]:
             return None
         stand_in = "zeros"
     stands: list[Stand] = ["identity" for _ in gone]

@@ -424,6 +424,64 @@ def test_torchs_own_encoder_asks_its_first_layer_and_so_dropped_layers_leave_it(
         assert torch.allclose(thin(iq), net.head(tokens.mean(1)), atol=1e-6)
 
 
+class Mixers(nn.Module):
+    """A Transformer as many write it: both skips in one forward, attention (or a recurrent layer) called there."""
+
+    def __init__(self, mixer):
+        super().__init__()
+        self.stem, self.head = conv(2, 8), nn.Linear(8, 5)
+        self.norms = nn.ModuleList([nn.LayerNorm(8) for _ in range(2)])
+        self.mixers = nn.ModuleList([mixer() for _ in range(2)])
+        self.denses = nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])
+
+    def forward(self, x, without=()):
+        x = self.stem(x).transpose(1, 2)
+        for at, (norm, mixer, dense) in enumerate(zip(self.norms, self.mixers, self.denses, strict=True)):
+            h = norm(x)
+            if at not in without:
+                x = x + (mixer(h, h, h) if isinstance(mixer, nn.MultiheadAttention) else mixer(h))[0]
+            x = x + torch.relu(dense(x))
+        return self.head(x.mean(1))
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True),
+        lambda: nn.GRU(8, 8, batch_first=True),
+        lambda: nn.LSTM(8, 4, batch_first=True, bidirectional=True),
+    ],
+)
+def test_what_gives_a_second_value_is_a_unit_with_the_sum_after_it(names, mixer, frames):
+    net = Mixers(mixer).eval()
+    assert names(net) == [(f"{part}.{at}", "removable") for at in range(2) for part in ("mixers", "denses")]
+    thinner = edited(net, find_units(net, frames)[0].edits).eval()
+    iq = torch.from_numpy(frames)
+    assert torch.allclose(thinner(iq), net(iq, without=[0]), atol=1e-6)
+    assert cost(thinner, (2, 64)).macs == cost(net, (2, 64)).macs - find_units(net, frames)[0].macs
+
+
+def test_a_branch_that_is_told_more_than_its_input_can_go(names, frames):
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv(8, 8)
+
+        def forward(self, x, mask):
+            return self.conv(x * mask)
+
+    class Net(Outside):
+        def forward(self, x):
+            x = self.stem(x)
+            for row in self.rows:
+                x = x + row(x, x > 0)
+            return self.head(x.mean(-1))
+
+    net = Net(None)
+    net.rows = nn.ModuleList([Masked() for _ in range(3)])
+    assert names(net) == [(f"rows.{row}", "removable") for row in range(3)]
+
+
 def test_a_stage_that_adds_its_rows_is_no_unit_but_its_rows_are(names):
     class Stage(nn.Module):
         def __init__(self):
