@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import index
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 from toolchain.errors import ModelError, ToolchainError
 from toolchain.models.modes import evaluating
@@ -30,6 +30,28 @@ class Ref:
     """A value that depends on the input, by its number: it stands in an operation's arguments for the tensor."""
 
     value: int
+
+
+T = TypeVar("T")
+
+
+def leaves(values: object, kind: type[T]) -> list[T]:
+    """What is of a ``kind`` in ``values``, which may be lists, tuples and mappings of them."""
+    if isinstance(values, kind):
+        return [values]
+    inside = values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
+    return [leaf for value in inside for leaf in leaves(value, kind)]
+
+
+def mapped(function: Callable[[Any], Any], values: Any, kind: type | UnionType) -> Any:
+    """``values`` with ``function`` applied to all that is of a ``kind`` in them."""
+    if isinstance(values, kind):
+        return function(values)
+    if isinstance(values, Mapping):
+        return {name: mapped(function, value, kind) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)([mapped(function, value, kind) for value in values])
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,10 +272,10 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
 
     def ran(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         self.serial += 1
-        produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
+        produced = leaves(output, Tensor)
         reads = self._values((arguments, keywords))
-        given = [tensor for tensor in tree_flatten((arguments, keywords))[0] if isinstance(tensor, Tensor)]
-        referred, referred_keywords = tree_map_only(Tensor, self._referred, (arguments, keywords))
+        given = leaves((arguments, keywords), Tensor)
+        referred, referred_keywords = mapped(self._referred, (arguments, keywords), Tensor)
         written = _written(function, arguments, keywords)
         writes: list[int] = []
         if reads:
@@ -280,7 +302,7 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
             )
 
     def _values(self, values: Any) -> tuple[int, ...]:
-        numbers = (self.value_of(tensor) for tensor in tree_flatten(values)[0] if isinstance(tensor, Tensor))
+        numbers = (self.value_of(tensor) for tensor in leaves(values, Tensor))
         return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
     def _referred(self, tensor: Tensor) -> Tensor | Ref:
@@ -319,7 +341,7 @@ class _Follower(_Watch):  # type: ignore[no-untyped-call]
         if self.serial not in self.expected:
             return
         operation, position, take, shape = self.expected[self.serial]
-        produced = [tensor for tensor in tree_flatten(output)[0] if isinstance(tensor, Tensor)]
+        produced = leaves(output, Tensor)
         given = produced[position].shape
         differing = sum(before != now for before, now in zip(shape, given, strict=False))
         if function is operation.function and len(given) == len(shape) and differing <= 1:
@@ -335,7 +357,7 @@ def _written(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
     for position, argument in enumerate(function._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = arguments[position] if position < len(arguments) else keywords.get(argument.name)
-            written += [tensor for tensor in tree_flatten(given)[0] if isinstance(tensor, Tensor)]
+            written += leaves(given, Tensor)
     return written
 
 

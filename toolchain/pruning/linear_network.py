@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
 
-from toolchain.dataflow import Call, Dataflow, Operation, Ref
+from toolchain.dataflow import Call, Dataflow, Operation, Ref, leaves, mapped
 from toolchain.models.scaling import UnitRms
 from toolchain.pruning.linear_forms import AS_THEY_ARE, COMPLEX, FORMS, READS_ONLY, WEIGHTS_ONLY, Given, LinearFormError
 
@@ -122,7 +121,7 @@ class LinearNetwork:
                 return torch.zeros(argument.shape, dtype=torch.float64)
             return argument
 
-        arguments = tree_map(resolved, operation.arguments, is_leaf=lambda leaf: isinstance(leaf, Ref | Tensor))
+        arguments = mapped(resolved, operation.arguments, Ref | Tensor)
         if operation.name in ("view", "_unsafe_view"):
             # A state may lie in memory otherwise than what was recorded.
             return arguments[0].reshape(arguments[1])
@@ -133,8 +132,7 @@ class LinearNetwork:
         return form(Given(tuple(arguments), operation.keywords, flowing, self.flow.shapes[operation.writes[0]]))
 
     def _flows(self, argument: Any, values: Mapping[int, tuple[Tensor, bool]]) -> bool:
-        leaves = tree_flatten(argument, is_leaf=lambda leaf: isinstance(leaf, Ref))[0]
-        return any(isinstance(leaf, Ref) and values.get(leaf.value, (None, False))[1] for leaf in leaves)
+        return any(values.get(ref.value, (None, False))[1] for ref in leaves(argument, Ref))
 
 
 def _reads(operation: Operation) -> Collection[int]:
