@@ -13,6 +13,7 @@ from method_parts.grid import (
     DEFAULT,
     DISTILLATIONS,
     LONGER,
+    LONGEST,
     PARTS,
     TUNING,
     WHOLE,
@@ -78,7 +79,7 @@ def _what_was_run(cells: Sequence[Cell], records: Records) -> str:
     lines = [
         f"{done} of {len(cells)} cells are done, on {len(records.all('base'))} base models, with "
         f"{len(records.all('tune'))} fine-tunings (equal plans share one): "
-        f"{duration(sum(record['seconds'] for record in timed))} of one core "
+        f"{duration(sum(record['processor_s'] for record in timed))} of one core's time "
         f"({host.get('cpu_model')}, {host.get('cores')} cores). `{records.about.get('command')}`"
     ]
     for part, text in PARTS.items():
@@ -138,7 +139,7 @@ def _cut_of(done: Done) -> float:
 def _bars(found: Found) -> str:
     lines = []
     for cut, points, name in BARS:
-        for epochs in (TUNING.epochs, LONGER.epochs):
+        for epochs in (TUNING.epochs, LONGER.epochs, LONGEST.epochs):
             lost = [
                 done.lost
                 for done in found.values()

@@ -20,7 +20,7 @@ from toolchain.pruning.frames import as_frames, require_finite
 from toolchain.pruning.plan import Plan, finite_or_none, globs, settings_of
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
-from toolchain.pruning.selection import Choice, Direction, quotas
+from toolchain.pruning.selection import MOST_EVALUATIONS, Choice, Direction, quotas
 from toolchain.pruning.sharing import Choose, Kept, Share, largest_share, put_back, smallest_share
 from toolchain.pruning.similarity import SIMILARITIES, similarity_matrix
 from toolchain.pruning.synflow import linear_chain, one_thread
@@ -159,16 +159,23 @@ def plan_on(
     shape = tuple(frames.shape[1:])
     fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
     chain = linear_chain(model, shape, choices.units)
-    given = Choosing(model, units, signatures, chain, np.random.default_rng(choices.seed), stay=fixed)
+    given = Choosing(model, units, signatures, chain, choices.seed, stay=fixed)
     layout = Layout(cuts, fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
     whole = cost(model, shape)
 
     @cache
     def choose(
-        block: range, quota: int, *, stay: frozenset[int] = frozenset(), gone: frozenset[int] = frozenset()
+        block: range,
+        quota: int,
+        *,
+        stay: frozenset[int] = frozenset(),
+        gone: frozenset[int] = frozenset(),
+        quick: bool = False,
     ) -> Choice:
         progress(choose.cache_info().currsize, choose.cache_info().currsize + 1, "selecting units")
-        return _choice(replace(given, stay=fixed | stay, gone=gone), block, quota, score, choices.direction)
+        most = MOST_EVALUATIONS // 10 if quick else MOST_EVALUATIONS
+        now = replace(given, stay=fixed | stay, gone=gone, evaluations=most)
+        return _choice(now, block, quota, score, choices.direction)
 
     picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
@@ -263,7 +270,7 @@ def _picked(budget: Budget, layout: Layout, units: Sequence[Unit], whole: Cost, 
         share = next(layout.shares(layout.count(budget)))
         return [(block, choose(block, quota)) for block, quota in share]
     room = room_within(budget, units, whole)
-    kept = largest_share(room, range(len(units) - 1, layout.least - 1, -1), layout.shares, choose)
+    kept = largest_share(room, range(layout.least, len(units)), layout.shares, choose)
     if not kept:
         # What each block would choose is too dear. Fewer blocks have to keep less.
         smallest = (smallest_share(room, blocks, layout.fixed, choose) for blocks in layout.blocks_down_to_one())

@@ -13,25 +13,27 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toolchain.pruning.segmentation import segment
-from toolchain.pruning.selection import Choice, Direction, best_candidate
+from toolchain.pruning.selection import MOST_EVALUATIONS, Choice, Direction, best_candidate
 from toolchain.pruning.synflow import LinearChain, one_thread
 from toolchain.pruning.units import Unit
 
 
 @dataclass(frozen=True, eq=False)
 class Choosing:
-    """What choosers look at: the model and its units, their signatures (n, d), and a generator for what is random.
+    """What choosers look at: the model and its units, their signatures (n, d), and the seed of what is random.
 
-    ``stay`` and ``gone`` are indices of units about which there is nothing to choose.
+    ``stay`` and ``gone`` are indices of units about which there is nothing to choose; of candidates at most ``evaluations``
+    are looked at.
     """
 
     model: nn.Module
     units: Sequence[Unit]
     signatures: NDArray[np.float64]
     chain: LinearChain
-    rng: np.random.Generator
+    seed: int
     stay: frozenset[int]
     gone: frozenset[int] = frozenset()
+    evaluations: int = MOST_EVALUATIONS
 
     def free(self, block: range) -> list[int]:
         """The units of ``block`` among which is chosen."""
@@ -52,7 +54,9 @@ class Choosing:
 def synflow(given: Choosing, block: range, quota: int, direction: Direction) -> Choice:
     """The candidate with the most (or least) flow; see :mod:`toolchain.pruning.selection`."""
     with one_thread():
-        return best_candidate(given.chain, block, quota, direction, stay=given.stay, gone=given.gone)
+        return best_candidate(
+            given.chain, block, quota, direction, stay=given.stay, gone=given.gone, evaluations=given.evaluations
+        )
 
 
 def medoid(given: Choosing, block: range, quota: int, _direction: Direction) -> Choice:
@@ -92,7 +96,9 @@ def _mean_weight(model: nn.Module, unit: Unit) -> float:
 
 def at_random(given: Choosing, block: range, quota: int, _direction: Direction) -> Choice:
     """Any: what every other way has to beat."""
-    drawn = given.rng.choice(given.free(block), given.left(block, quota), replace=False)
+    # Of its own for every block and number, so that a plan does not depend on what was tried before it.
+    rng = np.random.default_rng([given.seed, block.start, block.stop, quota])
+    drawn = rng.choice(given.free(block), given.left(block, quota), replace=False)
     return given.with_those_that_stay(block, drawn.tolist())
 
 

@@ -76,16 +76,17 @@ def best_candidate(
     *,
     stay: frozenset[int] = frozenset(),
     gone: frozenset[int] = frozenset(),
+    evaluations: int = MOST_EVALUATIONS,
 ) -> Choice:
     """The candidate of ``block`` with the largest (or smallest) log-flow; ties go to the earlier units.
 
     Units that ``stay`` are in every candidate, and those that are ``gone`` in none. The block is walked unit by unit with
-    all partial candidates as one batch, so candidates share their prefixes. Up to MOST_EVALUATIONS candidates the search
+    all partial candidates as one batch, so candidates share their prefixes. Up to ``evaluations`` candidates the search
     is exhaustive; past that it is a beam: among partial candidates that kept equally many units, those stay that have the
     best flow with the rest of the block whole.
     """
     sign = 1.0 if direction == "max" else -1.0
-    width = _beam_width(len(block) - len(gone.intersection(block)), quota, len(stay.intersection(block)))
+    width = _beam_width(len(block) - len(gone.intersection(block)), quota, len(stay.intersection(block)), evaluations)
     kept: list[tuple[int, ...]] = [()]
     flow = chain.arriving[block.start]
     with torch.no_grad():
@@ -107,13 +108,13 @@ def best_candidate(
     return Choice(kept[winner], float(scores[winner]), tuple(sorted(scores.tolist())))
 
 
-def _beam_width(n: int, quota: int, stay: int) -> int | None:
+def _beam_width(n: int, quota: int, stay: int, evaluations: int) -> int | None:
     """Partial candidates of ``n`` units to keep of each count; None where all candidates can be had."""
-    if math.comb(n - stay, quota - stay) <= MOST_EVALUATIONS:
+    if math.comb(n - stay, quota - stay) <= evaluations:
         return None
     # After i units a partial candidate holds from quota - (n - i) to i of them; each of those groups was grown from two.
     groups = sum(min(i, quota) - max(0, quota - (n - i)) + 1 for i in range(1, n + 1))
-    return max(1, MOST_EVALUATIONS // (2 * groups))
+    return max(1, evaluations // (2 * groups))
 
 
 def _ranked(kept: list[tuple[int, ...]], scores: Tensor, width: int) -> list[int]:

@@ -16,33 +16,43 @@ from toolchain.pruning.selection import Choice
 Share = Sequence[tuple[range, int]]
 # A block and what it keeps.
 Kept = tuple[range, Choice]
-# Chooses in a block as many units: all that stay, and none that are gone.
+# Chooses in a block as many units: all that ``stay``, and none that are ``gone``; ``quick`` among fewer candidates.
 Choose = Callable[..., Choice]
 
 
 def largest_share(
-    room: Room, numbers: Iterable[int], shares: Callable[[int], Iterable[Share]], choose: Choose
+    room: Room, numbers: Sequence[int], shares: Callable[[int], Iterable[Share]], choose: Choose
 ) -> list[Kept]:
-    """What is kept of the first of ``numbers``, larger ones first, that fits when it is shared out; nothing where none does.
+    """What is kept of the largest of ``numbers``, smaller ones first, that fits when shared out; nothing where none does.
 
-    ``shares`` gives the ways to share a number out, the first choice first, at no cost. Choosing takes time: a way is left
-    as soon as not even the cheapest units of the blocks that are still to come would fit.
+    ``shares`` gives the ways to share a number out, the first choice first, at no cost. Choosing takes time. So a way is
+    left as soon as not even the cheapest units of the blocks that are still to come would fit; the number is found with
+    quick choices, by halving what is left (more units cost more, but for rare exceptions); and only from there on down
+    are choices thorough.
     """
-    for number in numbers:
-        for share in shares(number):
-            kept = _chosen(room, share, choose)
-            if kept:
-                return kept
-    return []
+
+    def fitting(number: int, *, quick: bool) -> list[Kept]:
+        ways = (_chosen(room, share, choose, quick=quick) for share in shares(number))
+        return next(filter(None, ways), [])
+
+    low, high = 0, len(numbers)
+    while low < high:
+        middle = (low + high) // 2
+        if fitting(numbers[middle], quick=True):
+            low = middle + 1
+        else:
+            high = middle
+    thorough = (fitting(number, quick=False) for number in reversed(numbers[:low]))
+    return next(filter(None, thorough), [])
 
 
-def _chosen(room: Room, share: Share, choose: Choose) -> list[Kept]:
+def _chosen(room: Room, share: Share, choose: Choose, *, quick: bool) -> list[Kept]:
     kept: list[Kept] = []
     cheapest = [room.cheapest(block, quota) for block, quota in share]
     for at, (block, quota) in enumerate(share):
         if not room.fits([*_units(kept), *(index for units in cheapest[at:] for index in units)]):
             return []
-        kept.append((block, choose(block, quota)))
+        kept.append((block, choose(block, quota, quick=quick)))
     return kept if room.fits(_units(kept)) else []
 
 

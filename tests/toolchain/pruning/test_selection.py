@@ -112,10 +112,9 @@ def test_a_score_does_not_depend_on_the_other_candidates(chain):
         assert fewer.flows == pytest.approx(sorted(among.values()), rel=1e-12)
 
 
-def test_the_beam_finds_what_the_whole_search_finds_on_a_small_block(chain, monkeypatch):
+def test_the_beam_finds_what_the_whole_search_finds_on_a_small_block(chain):
     whole = best_candidate(chain, range(9), 4)
-    monkeypatch.setattr(selection, "MOST_EVALUATIONS", 100)
-    beam = best_candidate(chain, range(9), 4)
+    beam = best_candidate(chain, range(9), 4, evaluations=100)
     assert (beam.kept, beam.log_flow) == (whole.kept, whole.log_flow)
     assert len(beam.flows) < len(whole.flows) == 126
 
