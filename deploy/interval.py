@@ -1,4 +1,4 @@
-"""Student's t interval: how sure a mean over a few processes is.
+"""How sure a mean over a few processes is (Student's t interval), and a share of some frames (Wilson's).
 
 A device has no scipy. The number of processes is whole, and for whole degrees of freedom the distribution has a closed
 form, so a bisection on it gives the quantile to the last digits.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 
 def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
@@ -43,6 +44,21 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     half = student_t_quantile(0.5 + 0.5 * level, count - 1) * math.sqrt(variance / count)
     return mean, mean - half, mean + half
+
+
+def share_interval(share: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return (low, high): the interval at ``level`` of a ``share`` seen in ``count`` independent cases.
+
+    Raises ValueError for a share outside 0..1 or no cases. Source: Wilson, "Probable inference, the law of succession, and
+    statistical inference" (1927).
+    """
+    if not 0.0 <= share <= 1.0 or count < 1:
+        raise ValueError(f"no interval of a share of {share} in {count} cases")
+    z = NormalDist().inv_cdf(0.5 + 0.5 * level)
+    centre = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    scale = 1 + z * z / count
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def _within(t: float, degrees_of_freedom: int) -> float:

@@ -11,6 +11,7 @@ from torch import nn
 
 from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
 from deploy.frames.dataset import Dataset
+from deploy.interval import share_interval
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, select, use_in_training
 from toolchain.data.snr_text import snrs_in_words
@@ -39,6 +40,11 @@ class Evaluation:
     level: float
     taken: str = ""
 
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """Where the accuracy on frames like these lies, by the number that were seen: low and high, 95 %."""
+        return share_interval(self.accuracy, self.frames)
+
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         return {
@@ -47,6 +53,7 @@ class Evaluation:
             "frames": self.frames,
             "classes": list(self.classes),
             "accuracy": self.accuracy,
+            "accuracy_interval": list(self.accuracy_interval),
             "accuracy_by_snr": self.by_snr,
             "confusion": self.confusion.tolist(),
             "sensitivity_db": self.sensitivity_db,

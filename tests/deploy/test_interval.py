@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deploy.interval import student_t_quantile, t_interval
+from deploy.interval import share_interval, student_t_quantile, t_interval
 
 
 @pytest.mark.parametrize("degrees_of_freedom", [1, 2, 3, 4, 5, 9, 10, 29, 100, 999, 1000])
@@ -39,3 +39,16 @@ def test_interval_of_equal_values_has_no_width():
 def test_interval_of_one_value_is_refused():
     with pytest.raises(ValueError, match="at least 2 values, got 1"):
         t_interval([1.0])
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 1), (1, 1), (50, 100), (3, 352), (352, 352), (9123, 10_000)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_interval_of_a_share_is_that_of_scipy(correct, count, level):
+    expected = stats.binomtest(correct, count).proportion_ci(level, method="wilson")
+    assert share_interval(correct / count, count, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "count"), [(-0.1, 5), (1.1, 5), (0.5, 0)])
+def test_what_is_no_share_has_no_interval(share, count):
+    with pytest.raises(ValueError, match="no interval of a share"):
+        share_interval(share, count)
