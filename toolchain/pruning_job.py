@@ -50,6 +50,7 @@ def prune_on(
         log.warning("the training split has %s frames, not %s: all are compared", f"{len(train):,}", f"{compared:,}")
     plan, matrix = planned(model, train.sample(compared, choices.seed), choices, progress=progress)
     plan = with_model(plan, card)
+    progress(0, 1, "drawing the plan")
     # The split that the model was trained on stays known, so that fine-tuning does not see what it is tested by.
     smaller = replace(pruned_card(card, plan), training=card.training or {"data": record_of(dataset, use)})
     _write(out, plan, matrix, apply_plan(plan, model), smaller)

@@ -36,8 +36,8 @@ class Plan:
     ``candidate_log_flows``: for each block those of all candidates, sorted, thinned to at most 101; ``log_flow``: of the
     pruned network, in natural logarithms; ``log_flow_whole``: of the original; ``losses``: Fisher's loss of 1, 2, … blocks;
     ``params``, ``macs``: of the whole model; ``frame_shape``: (2, length); ``settings``: what was asked for; ``model``: the
-    architecture and its arguments, where they are known. A log-flow is None where nothing flows; of a model whose stem has no
-    linear form (a recurrent one) only differences between log-flows mean something.
+    architecture and its arguments, where they are known. A log-flow is None where nothing flows, and where no unit has a
+    linear form; of a model whose stem has none (a recurrent one) only differences between log-flows mean something.
     """
 
     units: tuple[Unit, ...]

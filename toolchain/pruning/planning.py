@@ -126,9 +126,12 @@ def planned(
     require_finite(model)
     frames = as_frames(frames)
     units = find_units(model, frames, choices.units)
-    progress(0, 3, "comparing units")
-    matrix = similarity_matrix(model, frames, units, choices.similarity)
-    progress(1, 3, "cutting blocks")
+
+    def comparing(done: int, total: int, note: str = "") -> None:
+        # Selecting takes as many steps at the most, for all that can be told.
+        progress(done, 2 * total, note)
+
+    matrix = similarity_matrix(model, frames, units, choices.similarity, progress=comparing)
     return plan_on(matrix, model, frames, units, choices, cutting=cutting, progress=progress), matrix
 
 
@@ -172,7 +175,7 @@ def plan_on(
         gone: frozenset[int] = frozenset(),
         quick: bool = False,
     ) -> Choice:
-        progress(choose.cache_info().currsize, choose.cache_info().currsize + 1, "selecting units")
+        progress(len(units) + min(choose.cache_info().currsize, len(units) - 1), 2 * len(units), "selecting units")
         most = MOST_EVALUATIONS // 10 if quick else MOST_EVALUATIONS
         now = replace(given, stay=fixed | stay, gone=gone, evaluations=most)
         return _choice(now, block, quota, score, choices.direction)
@@ -182,7 +185,10 @@ def plan_on(
     with one_thread():
         flow_whole = chain.log_flow(range(len(units)))
         flow_left = chain.log_flow(kept)
-    if not math.isfinite(flow_left) and score == "synflow":
+    if all(index in chain.formless for index in range(len(units))):
+        # What stands in for them flows the same whichever are kept.
+        flow_whole = flow_left = -math.inf
+    elif not math.isfinite(flow_left) and score == "synflow":
         which = "what would be kept of the network" if math.isfinite(flow_whole) else "the network"
         raise PlanError(
             f"no synaptic flow passes {which} (log-flow {flow_left}): a layer's weights are all zero; "

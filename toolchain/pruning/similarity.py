@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deploy.progress import Progress, silent
 from toolchain.dataflow import Dataflow, dataflow, follow
 from toolchain.errors import PlanError
 from toolchain.pruning.frames import as_frames, require_finite
@@ -20,7 +21,12 @@ Matrix = NDArray[np.float64]
 
 
 def similarity_matrix(
-    model: nn.Module, frames: NDArray[np.float32], units: Sequence[Unit], kind: str = "cka"
+    model: nn.Module,
+    frames: NDArray[np.float32],
+    units: Sequence[Unit],
+    kind: str = "cka",
+    *,
+    progress: Progress = silent,
 ) -> Matrix:
     """Similarities of the outputs of ``units`` on ``frames`` (batch, 2, length): (n, n), symmetric, ones on the diagonal.
 
@@ -35,10 +41,10 @@ def similarity_matrix(
     frames = as_frames(frames)
     if len(frames) < 2:
         raise PlanError(f"similarity needs at least 2 frames to compare, got {len(frames)}")
-    return SIMILARITIES[kind](_centred_grams(model, frames, units))
+    return SIMILARITIES[kind](_centred_grams(model, frames, units, progress))
 
 
-def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequence[Unit]) -> Tensor:
+def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequence[Unit], progress: Progress) -> Tensor:
     """The Gram matrix of each unit's centred output: float32 (n, batch, batch)."""
     count = len(frames)
     # Other than ``count``, so that the dimension that grows with it is known.
@@ -59,7 +65,9 @@ def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequenc
                 f"what {units[index].name} puts out is NaN, infinite or too large for float32 on these frames; take a model "
                 "and frames with which it computes logits"
             )
+        progress(index + 1, len(units), "comparing units")
 
+    progress(0, len(units), "comparing units")
     wanted = {value: partial(keep, index) for index, value in enumerate(values)}
     follow(model, torch.tensor(frames), flow, wanted)
     return grams

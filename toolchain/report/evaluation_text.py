@@ -24,7 +24,9 @@ def show_evaluation(console: Console, evaluation: Evaluation, *, source: str) ->
     frames = "frame" if evaluation.frames == 1 else "frames"
     console.print(f"{evaluation.frames:,} {frames} of {source}: {_PARTS[evaluation.part]}", soft_wrap=True)
     low, high = evaluation.accuracy_interval
-    console.print(f"accuracy     {evaluation.accuracy:.2%}   95 % interval by the number of frames {low:.2%} to {high:.2%}")
+    console.print(
+        f"accuracy     {evaluation.accuracy:.2%}   95 % interval by the number of frames {low:.2%} to {high:.2%}"
+    )
     console.print(f"sensitivity  {_sensitivity(evaluation)}", soft_wrap=True)
     table = Table("SNR, dB", "accuracy", "", show_edge=False, pad_edge=False)
     table.columns[0].justify = table.columns[1].justify = "right"

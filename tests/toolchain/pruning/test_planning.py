@@ -312,4 +312,17 @@ def test_a_complex_network_is_planned_by_its_medoids(frames):
     assert np.allclose(similarity_matrix(model, frames, units), similarity_matrix(model, turned, units), atol=1e-5)
     plan = plan_layers(model, frames, keep=2)
     assert set(plan.scored_by) == {"medoid"}
+    # Whatever stands in for its units flows the same, whichever stay.
+    assert plan.log_flow is None
     assert apply_plan(plan, model)(torch.from_numpy(frames)).shape == (32, 3)
+
+
+def test_planning_tells_how_far_it_is(model, frames):
+    told = []
+    plan_layers(model, frames, macs_cut=0.5, progress=lambda done, total, note: told.append((done, total, note)))
+    assert {total for _, total, _ in told} == {18}
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    assert told[0] == (0, 18, "comparing units")
+    assert told[9] == (9, 18, "comparing units")
+    assert told[-1][0] < 18
+    assert told[-1][2] == "selecting units"
