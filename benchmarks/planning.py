@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 FRAMES = 512
 TURNS = 5
 MODELS = ("resnet1d56", "resnet1d110", "resnet56")
-# A cut is planned for one number of units after another; one block holds the most candidates.
+# A cut is planned for several numbers of units; one block holds the most candidates.
 ASKED: tuple[dict[str, Any], ...] = (
     {"keep": 0.25},
     {"macs_cut": 0.5},

@@ -74,10 +74,14 @@ class Cut(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 def _enough_frames(context: click.Context, option: click.Parameter, value: int) -> int:
-    # On two frames all units are equally alike.
-    if not 8 <= value <= 4096:
+    from toolchain.recipe import COMPARED_FRAMES
+
+    fewest, most = COMPARED_FRAMES
+    if not fewest <= value <= most:
         raise click.BadParameter(
-            f"{value} frames: units are compared by their outputs on these; expected 8 to 4096", context, option
+            f"{value} frames: units are compared by their outputs on these; expected {fewest} to {most}",
+            context,
+            option,
         )
     return value
 

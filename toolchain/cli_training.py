@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +127,7 @@ def train(
     from toolchain.training_job import train_on
 
     use = use_in_words(classes=classes, snr_db=snr_db, split=split, seed=job.seed)
-    with _taken_up_again(out, job.epochs), progress_bar(stderr, "train") as progress:
+    with progress_bar(stderr, "train") as progress:
         dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)
         card, history = train_on(dataset, architecture, use, job, out, replace=replace, progress=progress)
     best = history.epochs[history.best_epoch]
@@ -219,7 +217,7 @@ def finetune(
 
     use = use_in_words(classes=classes, snr_db=snr_db, split=split or SPLITS[0], seed=job.seed)
     asked = None if (classes, snr_db, split) == (None, None, None) else use
-    with _taken_up_again(out, job.epochs), progress_bar(stderr, "finetune") as progress:
+    with progress_bar(stderr, "finetune") as progress:
         model, card, dataset = model_and_set(
             model_text, file, use, name=model_name, weights=weights, length=length, unknown_snr_db=unknown_snr_db,
             progress=progress,
@@ -265,19 +263,6 @@ def _job(
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     return TrainingJob(hardware=hardware, batch=batch, **settings)
-
-
-@contextmanager
-def _taken_up_again(out: Path, epochs: int) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        from toolchain.training_job import finished_epochs
-
-        finished = finished_epochs(out)
-        kept = f"The same command goes on after epoch {finished} of {epochs}, the last that is finished."
-        click.echo(kept if finished else "No epoch is finished: the same command starts afresh.", err=True)
-        raise
 
 
 def _say_next(out: Path, file: Path, architecture: str) -> None:

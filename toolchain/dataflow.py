@@ -44,13 +44,14 @@ def leaves(values: object, kind: type[T]) -> list[T]:
 
 
 def mapped(function: Callable[[Any], Any], values: Any, kind: type | UnionType) -> Any:
-    """``values`` with ``function`` applied to all that is of a ``kind`` in them."""
+    """``values`` with ``function`` applied to all that is of a ``kind`` in them; their containers become plain ones."""
     if isinstance(values, kind):
         return function(values)
     if isinstance(values, Mapping):
         return {name: mapped(function, value, kind) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return type(values)([mapped(function, value, kind) for value in values])
+        made = [mapped(function, value, kind) for value in values]
+        return made if isinstance(values, list) else tuple(made)
     return values
 
 
@@ -143,7 +144,7 @@ def dataflow(model: nn.Module, frames: Tensor) -> Dataflow:
             )
     recorder = _Recorder(frames)
     with _watched(model, recorder), recorder:
-        result = _run(model, frames)
+        result = _run(model, frames, recorder)
     if not isinstance(result, Tensor):
         raise ModelError(f"{type(model).__name__} returns {type(result).__name__}; expected one tensor, the logits")
     value = recorder.value_of(result)
@@ -168,12 +169,12 @@ def checked_shape(frame_shape: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-def _run(model: nn.Module, frames: Tensor) -> Any:
+def _run(model: nn.Module, frames: Tensor, watch: _Watch) -> Any:
     try:
         return model(frames)
-    except ToolchainError:
-        raise
-    except Exception as error:  # the user's code
+    except Exception as error:  # the user's code, or what takes its values
+        if error is watch.failed or isinstance(error, ToolchainError):
+            raise
         said = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"{type(model).__name__} fails on float32 frames of shape {tuple(frames.shape)}: "
@@ -194,7 +195,7 @@ def follow(model: nn.Module, frames: Tensor, flow: Dataflow, wanted: Mapping[int
                 expected[operation.serial] = (operation, position, wanted[value], flow.shapes[value])
     follower = _Follower(expected)
     with _watched(model, follower), follower:
-        _run(model, frames)
+        _run(model, frames, follower)
     if follower.handed != len(expected):
         raise ModelError(
             "the model runs otherwise on these frames than on a few, so that its layers cannot be compared; expected one that "
@@ -210,6 +211,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.serial = 0
         self.paths: list[str] = [""]
         self.opaque = 0
+        # What the takers of values raised, if they did.
+        self.failed: Exception | None = None
 
     def enter(self, path: str, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self.paths.append(path)
@@ -345,7 +348,11 @@ class _Follower(_Watch):  # type: ignore[no-untyped-call]
         given = produced[position].shape
         differing = sum(before != now for before, now in zip(shape, given, strict=False))
         if function is operation.function and len(given) == len(shape) and differing <= 1:
-            take(produced[position])
+            try:
+                take(produced[position])
+            except Exception as error:
+                self.failed = error
+                raise
             self.handed += 1
 
 

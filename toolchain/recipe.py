@@ -31,6 +31,8 @@ Decibels = Annotated[int, Field(ge=-100, le=100)]
 
 
 # Of these a plan has one.
+# Training frames on which units are compared: on two all units are equally alike.
+COMPARED_FRAMES = (8, 4096)
 BUDGETS = ("keep", "macs_cut", "params_cut")
 DEFAULT_KEEP = 0.25
 
@@ -121,7 +123,7 @@ class PlanTable(Strict):
     keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
     macs_cut: Fraction | None = None
     params_cut: Fraction | None = None
-    frames: Annotated[int, Field(ge=8, le=4096)] = 512
+    frames: Annotated[int, Field(ge=COMPARED_FRAMES[0], le=COMPARED_FRAMES[1])] = 512
     similarity: Literal["cka", "cosine", "rsa"] = "cka"
     signature: Literal["row", "sum"] = "row"
     blocks: Literal["auto"] | Count = "auto"

@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from dataclasses import replace as with_changes
 from pathlib import Path
@@ -138,6 +139,18 @@ def finished_epochs(out: Path) -> int:
         return 0
 
 
+@contextmanager
+def _told_what_is_kept(out: Path, epochs: int) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if finished := finished_epochs(out):
+            log.warning("the same command goes on after epoch %d of %d, the last that is finished", finished, epochs)
+        else:
+            log.warning("no epoch is finished: the same command starts afresh")
+        raise
+
+
 def _work_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.training")
 
@@ -184,17 +197,18 @@ def _trained_into(
             on = copy.deepcopy(model).to("cuda" if hardware.accelerator == "gpu" else "cpu")
             score = accuracy_of(on, validation, progress)
             before = {"validation_accuracy_before": score, "from": _without_epochs(start.earlier)}
-        fitted, history = fit(
-            model,
-            train,
-            validation,
-            settings,
-            seed=job.seed,
-            checkpoint=folder / CHECKPOINT,
-            teacher=None if start is None else start.teacher,
-            hardware=hardware,
-            progress=progress,
-        )
+        with _told_what_is_kept(out, job.epochs):
+            fitted, history = fit(
+                model,
+                train,
+                validation,
+                settings,
+                seed=job.seed,
+                checkpoint=folder / CHECKPOINT,
+                teacher=None if start is None else start.teacher,
+                hardware=hardware,
+                progress=progress,
+            )
         record = {
             "settings": asdict(settings),
             "hardware": asdict(hardware),

@@ -14,7 +14,7 @@ from method_parts.grid import Base, Choice, Training
 Record = dict[str, Any]
 
 # Raised when the same choices come to other plans than before: those that are on record are made anew then.
-PLANNER = 4
+PLANNER = 5
 
 
 def base_key(base: Base) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from collections import namedtuple
+
 import pytest
 import torch
 from torch import nn
@@ -125,6 +127,33 @@ def test_a_part_that_torchscript_compiled_is_refused():
     net = nn.Sequential(nn.Conv1d(2, 3, 1), torch.jit.trace(nn.ReLU(), torch.ones(2, 3, 8)))
     with pytest.raises(ModelError, match=r"1 was compiled by TorchScript; expected the nn\.Module"):
         dataflow(net, torch.ones(2, 2, 8))
+
+
+def test_states_may_come_as_named_tuples():
+    State = namedtuple("State", "h c")
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(2, 3, batch_first=True)
+
+        def forward(self, x):
+            zeros = x.new_zeros(1, len(x), 3)
+            return self.lstm(x.transpose(1, 2), State(zeros, zeros))[0]
+
+    flow = dataflow(Recurrent(), torch.ones(2, 2, 8))
+    assert [operation.name for operation in flow.operations][-1] == "LSTM"
+
+
+def test_what_a_taker_raises_is_not_told_as_the_models_failure():
+    net = nn.Conv1d(2, 3, 1)
+    flow = dataflow(net, torch.ones(2, 2, 8))
+
+    def take(value):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        follow(net, torch.ones(4, 2, 8), flow, {flow.result: take})
 
 
 def test_following_hands_out_values_on_other_frames():

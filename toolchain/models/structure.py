@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -50,11 +50,15 @@ def edit_from_json(values: Mapping[str, Any]) -> Edit:
 
 
 class Passing(nn.Identity):
-    """An identity for its first argument: what a dropped unit leaves, whatever else it is called with."""
+    """An identity for its first tensor: what a dropped unit leaves, whatever else it is called with."""
 
-    def forward(self, input: Tensor, *_arguments: object, **_keywords: object) -> Tensor:  # noqa: A002 (torch's name)
+    def forward(self, *arguments: object, **keywords: object) -> Tensor:
         """Any tensor to itself."""
-        return input
+        return _first_tensor(arguments, keywords)
+
+
+def _first_tensor(arguments: Sequence[object], keywords: Mapping[str, object]) -> Tensor:
+    return next(value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor))
 
 
 class Remaining(nn.ModuleList):
@@ -73,25 +77,25 @@ class Remaining(nn.ModuleList):
 class Zero(nn.Module):
     """The number 0, whatever comes in: what a branch leaves whose sum with the skip stands elsewhere."""
 
-    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> Tensor:
+    def forward(self, *arguments: object, **keywords: object) -> Tensor:
         """Any tensor to one of no dimensions, which adds to any other."""
-        return x.new_zeros(())
+        return _first_tensor(arguments, keywords).new_zeros(())
 
 
 class Zeros(nn.Module):
     """Zeros of the input's shape: as :class:`Zero`, where the sum is made in place."""
 
-    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> Tensor:
+    def forward(self, *arguments: object, **keywords: object) -> Tensor:
         """Any tensor to zeros of its shape."""
-        return torch.zeros_like(x)
+        return torch.zeros_like(_first_tensor(arguments, keywords))
 
 
 class Pair(nn.Module):
     """Zeros of the first input's shape, and None: as :class:`Zeros`, for what is called and answers like attention."""
 
-    def forward(self, x: Tensor, *_arguments: object, **_keywords: object) -> tuple[Tensor, None]:
+    def forward(self, *arguments: object, **keywords: object) -> tuple[Tensor, None]:
         """Any tensor to zeros of its shape."""
-        return torch.zeros_like(x), None
+        return torch.zeros_like(_first_tensor(arguments, keywords)), None
 
 
 def edited(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:

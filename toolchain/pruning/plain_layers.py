@@ -32,21 +32,21 @@ def plain_layers(paths: Paths, joined: Sequence[Span], span_of_call: SpanOfCall)
     for span in spans:
         if span.start < done:
             continue
-        around = _block_of_fixed(paths, span, spans, taken)
+        around = _block_of_fixed(paths, span, spans, taken, done)
         if around is not None:
             span = span_of_call(paths, around)
         done = span.end
         yield span
 
 
-def _block_of_fixed(paths: Paths, span: Span, spans: Sequence[Span], taken: set[int]) -> Call | None:
-    """The smallest module around a fixed layer that can go as a whole, and in which nothing can go by itself."""
+def _block_of_fixed(paths: Paths, span: Span, spans: Sequence[Span], taken: set[int], done: int) -> Call | None:
+    """The smallest module after ``done``, around a fixed layer, that can go whole and in which nothing can go by itself."""
     if span.kind != "fixed":
         return None
     around = [
         call
         for call in paths.calls
-        if call.start <= span.start < span.end <= call.end
+        if done <= call.start <= span.start < span.end <= call.end
         and call.end - call.start > span.end - span.start
         and paths.is_whole(call)
         and paths.keeps_shape(call)

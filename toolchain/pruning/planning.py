@@ -23,7 +23,7 @@ from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_
 from toolchain.pruning.selection import MOST_EVALUATIONS, Choice, Direction, quotas
 from toolchain.pruning.sharing import Choose, Kept, Share, largest_share, put_back, smallest_share
 from toolchain.pruning.similarity import SIMILARITIES, similarity_matrix
-from toolchain.pruning.synflow import linear_chain, one_thread
+from toolchain.pruning.synflow import LinearChain, linear_chain, one_thread
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
@@ -182,27 +182,18 @@ def plan_on(
 
     picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
-    with one_thread():
-        flow_whole = chain.log_flow(range(len(units)))
-        flow_left = chain.log_flow(kept)
-    if all(index in chain.formless for index in range(len(units))):
-        # What stands in for them flows the same whichever are kept.
-        flow_whole = flow_left = -math.inf
-    elif not math.isfinite(flow_left) and score == "synflow":
-        which = "what would be kept of the network" if math.isfinite(flow_whole) else "the network"
-        raise PlanError(
-            f"no synaptic flow passes {which} (log-flow {flow_left}): a layer's weights are all zero; "
-            "train the model, or keep more units"
-        )
+    flow_whole, flow_left = _flows(chain, kept, score)
+    # Where no unit has a linear form, what stands in for them flows the same whichever are kept.
+    formless = all(index in chain.formless for index in range(len(units)))
     return Plan(
         units=tuple(units),
         boundaries=tuple(block.start for block, _ in picked),
         kept=kept,
-        scores=tuple(finite_or_none(choice.log_flow) for _, choice in picked),
+        scores=tuple(None if formless else finite_or_none(choice.log_flow) for _, choice in picked),
         scored_by=tuple(choice.scored_by for _, choice in picked),
         candidate_log_flows=tuple(_thinned(choice.flows) for _, choice in picked),
-        log_flow=finite_or_none(flow_left),
-        log_flow_whole=finite_or_none(flow_whole),
+        log_flow=None if formless else finite_or_none(flow_left),
+        log_flow_whole=None if formless else finite_or_none(flow_whole),
         losses=tuple(each.loss for each in cuts),
         params=whole.params,
         macs=whole.macs,
@@ -219,6 +210,19 @@ def plan_on(
             **({"seed": choices.seed} if score == "random" else {}),
         ),
     )
+
+
+def _flows(chain: LinearChain, kept: Sequence[int], score: str) -> tuple[float, float]:
+    """The log-flow of the whole network and of what is kept; PlanError where SynFlow chose and nothing flows."""
+    with one_thread():
+        whole, left = chain.log_flow(range(len(chain.spans))), chain.log_flow(kept)
+    if not math.isfinite(left) and score == "synflow":
+        which = "what would be kept of the network" if math.isfinite(whole) else "the network"
+        raise PlanError(
+            f"no synaptic flow passes {which} (log-flow {left}): a layer's weights are all zero; train the model, or keep "
+            "more units"
+        )
+    return whole, left
 
 
 class Layout:
@@ -306,8 +310,15 @@ def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int
         return
     room = room_within(budget, units, whole)
     nearest = room.cheapest(range(len(units)), least)
-    if not room.fits(nearest):
+    if room.fits(nearest):
+        return
+    if blocks in ("auto", 1):
         raise no_room(budget, least, len(units), room.removed(nearest))
+    what, cut = budget.cut
+    raise PlanError(
+        f"{what}_cut = {cut:g}: no plan of {blocks} blocks removes more than {room.removed(nearest):.2%}, wherever the blocks "
+        "lie; ask for less, or for fewer blocks"
+    )
 
 
 def blocks_asked(blocks: object, units: int) -> int | str:

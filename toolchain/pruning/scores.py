@@ -22,8 +22,8 @@ from toolchain.pruning.units import Unit
 class Choosing:
     """What choosers look at: the model and its units, their signatures (n, d), and the seed of what is random.
 
-    ``stay`` and ``gone`` are indices of units about which there is nothing to choose; of candidates at most ``evaluations``
-    are looked at.
+    ``stay`` and ``gone`` are indices of units about which there is nothing to choose; ``evaluations`` is how many candidates
+    of a block may be looked at.
     """
 
     model: nn.Module
@@ -96,10 +96,10 @@ def _mean_weight(model: nn.Module, unit: Unit) -> float:
 
 def at_random(given: Choosing, block: range, quota: int, _direction: Direction) -> Choice:
     """Any: what every other way has to beat."""
-    # Of its own for every block and number, so that a plan does not depend on what was tried before it.
-    rng = np.random.default_rng([given.seed, block.start, block.stop, quota])
-    drawn = rng.choice(given.free(block), given.left(block, quota), replace=False)
-    return given.with_those_that_stay(block, drawn.tolist())
+    # One order a block: a plan does not depend on what was tried before it, and a larger number holds every smaller one.
+    order = np.random.default_rng([given.seed, block.start, block.stop]).permutation(block).tolist()
+    free = frozenset(given.free(block))
+    return given.with_those_that_stay(block, [index for index in order if index in free][: given.left(block, quota)])
 
 
 Chooser = Callable[[Choosing, range, int, Direction], Choice]

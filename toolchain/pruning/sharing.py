@@ -27,8 +27,8 @@ def largest_share(
 
     ``shares`` gives the ways to share a number out, the first choice first, at no cost. Choosing takes time. So a way is
     left as soon as not even the cheapest units of the blocks that are still to come would fit; the number is found with
-    quick choices, by halving what is left (more units cost more, but for rare exceptions); and only from there on down
-    are choices thorough.
+    quick choices, by halving what is left, as if every larger number cost more; and only from there on down are choices
+    thorough.
     """
 
     def fitting(number: int, *, quick: bool) -> list[Kept]:

@@ -56,7 +56,7 @@ def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequenc
     def keep(index: int, output: Tensor) -> None:
         features = _by_frame(output, flow.shapes[values[index]], seen, count)
         if features.is_complex():
-            features = torch.view_as_real(features).flatten(1)
+            features = torch.view_as_real(features.resolve_conj()).flatten(1)
         features = features.float()
         features = features - features.mean(dim=0)
         grams[index] = features @ features.T

@@ -166,7 +166,7 @@ def _failure(model: nn.Module, frame_shape: Sequence[int], units: Sequence[Unit]
         left = cost(edited(model, [edit for unit in dropped for edit in unit.edits]), frame_shape).macs
     except Exception as error:  # whatever a user's forward raises on what it did not expect
         cause = error.__cause__ or error
-        return f"the model fails then ({type(cause).__name__}: {str(cause).splitlines()[0][:120]})"
+        return f"the model fails then ({type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0][:120]})"
     return "" if left == expected else f"{left:,} MACs are left, expected {expected:,}"
 
 

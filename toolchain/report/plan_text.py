@@ -35,7 +35,9 @@ def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[s
     for what, before, after in (("MACs", plan.macs, plan.macs_left), ("parameters", plan.params, plan.params_left)):
         console.print(f"{what:<10} {before:>13,} -> {after:>13,}  {1 - after / max(1, before):.1%} removed")
     if "medoid" in plan.scored_by and plan.settings["score"] == "synflow":
-        console.print("A block with a recurrent layer or a gate goes by the medoid: SynFlow has no linear form for it.")
+        console.print(
+            "A block with a layer that has no linear form (recurrent, gated, complex) goes by the medoid, not by SynFlow."
+        )
     model = out / "model.safetensors"
     console.print(
         Text(f"{model}, with plan.json and plan.png beside it; its weights are the original's, not fine-tuned"),

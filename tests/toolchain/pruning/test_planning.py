@@ -157,6 +157,8 @@ def test_a_cut_that_any_plan_meets_is_met(model, frames, score):
     nearest = f"nearest keeps 1 of 9 units and removes {most:.2%}: ask for at most macs_cut = {int(most * 1e4) / 1e4}"
     with pytest.raises(PlanError, match=re.escape(nearest)):
         plan_layers(model, frames, macs_cut=most + 1e-3, score=score)
+    with pytest.raises(PlanError, match=r"no plan of 3 blocks removes more than .* ask for less, or for fewer blocks"):
+        check_budget(units, whole, Budget(macs_cut=0.99), 3)
     # What is checked before any work says the same.
     with pytest.raises(PlanError, match=re.escape(nearest)):
         check_budget(units, whole, Budget(macs_cut=most + 1e-3), "auto")
@@ -296,8 +298,8 @@ class ComplexNet(nn.Module):
     def forward(self, x):
         z = torch.complex(x[:, 0:1], x[:, 1:2])
         for layer in self.layers:
-            z = z + layer(z)
-        return self.head(z.abs().flatten(1))
+            z = (z + layer(z)).conj()
+        return self.head(z.conj().abs().flatten(1))
 
 
 def test_a_complex_network_is_planned_by_its_medoids(frames):
@@ -313,7 +315,7 @@ def test_a_complex_network_is_planned_by_its_medoids(frames):
     plan = plan_layers(model, frames, keep=2)
     assert set(plan.scored_by) == {"medoid"}
     # Whatever stands in for its units flows the same, whichever stay.
-    assert plan.log_flow is None
+    assert (plan.log_flow, plan.log_flow_whole, plan.scores) == (None, None, (None,) * len(plan.boundaries))
     assert apply_plan(plan, model)(torch.from_numpy(frames)).shape == (32, 3)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -113,7 +114,28 @@ def test_a_plan_is_found_wherever_there_is_one_and_nothing_more_fits_in_it():
     assert found > 100
 
 
-def test_a_thousand_units_are_put_back_in_a_moment():
+def test_more_units_than_python_nests_calls_are_put_back():
     room = Room(2000.0, (1.0,) * 1500, 0.1)
     kept = put_back(room, [(range(1500), Choice((0,), 0.0))], first)
     assert sum(len(choice.kept) for _, choice in kept) == 1300
+
+
+def test_the_search_is_quick_and_what_is_kept_is_chosen_thoroughly():
+    asked = []
+
+    def choose(block, quota, *, quick=False, **options):
+        asked.append(quick)
+        return replace(first(block, quota, **options), scored_by="quick" if quick else "thorough")
+
+    kept = largest_share(within(4 / 16), range(2, 6), evenly, choose)
+    assert units(kept) == [(0, 1), (3, 4)]
+    assert {choice.scored_by for _, choice in kept} == {"thorough"}
+    assert asked.index(False) == asked.count(True)
+
+
+def test_what_fits_by_a_quick_choice_alone_is_left_for_fewer_units():
+    def choose(block, quota, *, quick=False):
+        # Thoroughly chosen, the dear block would rather keep all of its units.
+        return first(block, 3 if block is DEAR and quota == 2 and not quick else quota)
+
+    assert units(largest_share(within(4 / 16), range(2, 6), evenly, choose)) == [(0, 1), (3,)]

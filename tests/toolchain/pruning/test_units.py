@@ -8,7 +8,7 @@ from toolchain.cost import cost
 from toolchain.errors import PlanError
 from toolchain.models import create_model, edited
 from toolchain.models.residual import ResidualUnit
-from toolchain.pruning import find_units
+from toolchain.pruning import find_units, plan_layers
 
 
 @pytest.fixture
@@ -147,6 +147,40 @@ def test_a_skip_outside_belongs_to_the_unit_that_it_goes_around(join, names, fra
         x = net.rows[2](x) + x
         gone = [edit for unit in units[:2] for edit in unit.edits]
         assert torch.allclose(edited(net, gone).eval()(iq), net.head(x.mean(-1)), atol=1e-6)
+
+
+def test_units_never_overlap_where_blocks_hold_blocks(names, frames):
+    class Stage(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = Double(16), Double(16)
+            self.up, self.down = conv(8, 12), conv(12, 8)
+
+        def forward(self, x):
+            return F.elu(self.down(F.elu(self.up(self.two(self.one(x))))))
+
+    net = nn.Sequential(conv(2, 8), Stage(), Stage(), *head(8)).eval()
+    assert [name for name, kind in names(net) if kind == "removable"] == ["1.one", "1.two", "2.one", "2.two"]
+    units = find_units(net, frames)
+    assert sum(unit.macs for unit in units) <= cost(net, (2, 64)).macs
+    assert len(plan_layers(net, frames, keep=0.5).kept) == round(0.5 * len(units))
+
+
+def test_a_forward_that_fails_without_a_word_keeps_its_unit(frames):
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = conv(2, 8), conv(8, 8)
+
+        def forward(self, x):
+            x = self.first(x)
+            y = self.second(x)
+            if y is x:
+                raise RuntimeError
+            return y.flatten(1)
+
+    with pytest.raises(PlanError, match=r"second \(dropping it was tried: the model fails then \(RuntimeError: \)"):
+        find_units(Picky().eval(), frames)
 
 
 def test_a_check_of_the_frames_hides_no_unit(names):
@@ -434,12 +468,17 @@ class Mixers(nn.Module):
         self.mixers = nn.ModuleList([mixer() for _ in range(2)])
         self.denses = nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])
 
+    def mixed(self, mixer, h):
+        if isinstance(mixer, nn.MultiheadAttention):
+            return mixer(query=h, key=h, value=h, need_weights=False)[0]
+        return mixer(h)[0]
+
     def forward(self, x, without=()):
         x = self.stem(x).transpose(1, 2)
         for at, (norm, mixer, dense) in enumerate(zip(self.norms, self.mixers, self.denses, strict=True)):
             h = norm(x)
             if at not in without:
-                x = x + (mixer(h, h, h) if isinstance(mixer, nn.MultiheadAttention) else mixer(h))[0]
+                x = x + self.mixed(mixer, h)
             x = x + torch.relu(dense(x))
         return self.head(x.mean(1))
 
