@@ -57,6 +57,8 @@ def test_every_fault_is_told_at_once_with_what_was_meant(recipe_file):
         ("[data]\nlength = 128", "length and unknown_snr_db are for a recording in file"),
         ("[data]\ntrain = 0.8\nvalidation = 0.2", r"train \+ validation = 1 leaves nothing to test on"),
         ("[plan]\nkeep = 1.5", "plan.keep: got 1.5"),
+        ("[plan]\nframes = 7", "plan.frames: got 7, expected greater than or equal to 8"),
+        ("[plan]\nframes = 4097", "plan.frames: got 4097, expected less than or equal to 4096"),
         ("[plan]\nkeep = nan", "plan.keep"),
         ("plan = 3", "plan: got 3"),
         ("[train]\nlearning_rate = -1", "train.learning_rate: got -1"),
