@@ -24,7 +24,7 @@ from toolchain.models.transformer import Transformer
 from toolchain.models.vgg import Vgg1d16, Vgg16
 from toolchain.models.vt_cnn2 import VtCnn2
 
-# Beyond all sets of frames there are, and small enough that most models fit into memory. Pruning looks at no longer frames.
+# Beyond all sets of frames there are, and small enough that most models fit into memory.
 MOST = {"classes": 10_000, "length": 1 << 20}
 
 

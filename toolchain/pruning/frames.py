@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from toolchain.errors import PlanError
+from toolchain.models.zoo import MOST
 
-# Samples of the longest frame that a plan is made for.
-LONGEST = 1 << 20
+# Samples of the longest frame that a plan is made for: that of the models.
+LONGEST = MOST["length"]
 
 
 def as_frames(frames: ArrayLike | Tensor) -> NDArray[np.float32]:
