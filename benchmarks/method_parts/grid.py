@@ -138,9 +138,9 @@ BASE_TRAINING = {
     "resnet1d20": Training(epochs=2),
 }
 TUNING = Training(epochs=15, distillation=0.5)
-# The largest cut that there is keeps one unit.
+# One unit is the fewest; the cheapest one alone is the largest cut that there is, 97.5 % of ResNet-56's MACs.
 FULL_CUTS: tuple[dict[str, Any], ...] = ({"macs_cut": 0.85}, {"macs_cut": 0.75}, {"macs_cut": 0.5}, {"keep": 1})
-CUTS = (*FULL_CUTS, {"macs_cut": 0.9})
+CUTS = (*FULL_CUTS, {"macs_cut": 0.9}, {"macs_cut": 0.97})
 PAIRED_CUTS = (0.75, 0.5)
 DRAWS = 2
 ABLATION_CUTS = (0.85, 0.75)
@@ -169,7 +169,7 @@ PARTS = {
     "shared": "ResNet-56 on the shared file in the RML2016.10a format, three seeds",
     "resnet1d110": "ResNet-110, 85 %, two seeds",
     "vgg1d16": "VGG-16, 70 %, one seed",
-    "longest": "ResNet-56, frames of 10 to 18 dB, 90 % and the largest cut, fine-tuned twice as long again; three seeds",
+    "longest": "ResNet-56, frames of 10 to 18 dB, 90 % and one unit, fine-tuned twice as long again; three seeds",
     "more-seeds": "cuts and paired, seeds four and five",
     "more-ablation": "the ablation, seeds four and five",
     "full-paired": "against psr and random layers, frames of -20 to 18 dB, three seeds",

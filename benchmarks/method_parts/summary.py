@@ -105,13 +105,13 @@ def _cuts(cells: Sequence[Cell], records: Records, found: Found) -> str:
                 str(len(bases)),
             ]
         ]  # fmt: skip
-        for asked in sorted({_cut_of(done) for done in all_done}):
-            these = [done for done in all_done if _cut_of(done) == asked]
+        for asked in sorted({_cut_of(done.cell.choice) for done in all_done}):
+            these = [done for done in all_done if _cut_of(done.cell.choice) == asked]
             in_db = [value for done in these if (value := done.lost_db) is not None]
             kept = sorted({len(done.plan["kept"]) for done in these})
             rows.append(
                 [
-                    f"{asked:.0%}" if asked < 1 else "largest",
+                    asked,
                     f"{'-'.join(map(str, dict.fromkeys((kept[0], kept[-1]))))} of {these[0].plan['units']}",
                     f"{100 * statistics.fmean(done.plan['macs_removed'] for done in these):.1f} %",
                     f"{100 * statistics.fmean(done.plan['params_removed'] for done in these):.1f} %",
@@ -132,8 +132,8 @@ def _as_usual(tuning: Training) -> bool:
     return (tuning.distillation, tuning.start) == (TUNING.distillation, TUNING.start)
 
 
-def _cut_of(done: Done) -> float:
-    return done.cell.choice.macs_cut or 1.0
+def _cut_of(choice: Choice) -> str:
+    return f"{choice.macs_cut:.0%}" if choice.macs_cut else "one unit"
 
 
 def _bars(found: Found) -> str:
@@ -282,10 +282,9 @@ def _controls(found: Found) -> str:
                 rows.append((f"kept weights less fresh ones in the same shape, {choice.macs_cut:.0%}", base, gained))
         if tuning.epochs == LONGER.epochs:
             ours = found.get((base, choice, replace(tuning, epochs=TUNING.epochs)))
-            cut = f"{choice.macs_cut:.0%}" if choice.macs_cut else "largest cut"
             if ours:
                 gained = 100 * (done.tuned["test"] - ours.tuned["test"])
-                rows.append((f"{tuning.epochs} epochs less {TUNING.epochs}, {cut}", base, gained))
+                rows.append((f"{tuning.epochs} epochs less {TUNING.epochs}, {_cut_of(choice)}", base, gained))
     groups: dict[str, list[float]] = defaultdict(list)
     for text, _, value in rows:
         groups[text].append(value)

@@ -12,7 +12,7 @@ from toolchain.cost import Cost, cost
 from toolchain.pruning import Budget, Plan, Unit, find_units
 from toolchain.pruning.budget import count_to_keep, no_room, room_within
 from toolchain.pruning.frames import as_frames, require_finite
-from toolchain.pruning.plan import finite_or_none, globs, settings_of
+from toolchain.pruning.plan import globs, settings_of
 from toolchain.pruning.planning import seed_asked
 from toolchain.pruning.synflow import linear_chain, one_thread
 
@@ -50,11 +50,11 @@ def random_layers(
         units=tuple(found),
         boundaries=(0,),
         kept=kept,
-        scores=(finite_or_none(flow),),
+        scores=(chain.told(flow),),
         scored_by=("random",),
         candidate_log_flows=((),),
-        log_flow=finite_or_none(flow),
-        log_flow_whole=finite_or_none(flow_whole),
+        log_flow=chain.told(flow),
+        log_flow_whole=chain.told(flow_whole),
         # Nobody looked for blocks.
         losses=(),
         params=whole.params,

@@ -195,11 +195,6 @@ def globs(names: object) -> list[str] | None:
     return list(listed)
 
 
-def finite_or_none(log_flow: float) -> float | None:
-    """``log_flow`` as a plan holds it: None where nothing flows."""
-    return log_flow if math.isfinite(log_flow) else None
-
-
 def with_model(plan: Plan, card: ModelCard) -> Plan:
     """``plan`` that says which model it is for."""
     described = {"architecture": card.architecture, "classes": list(card.classes), "length": card.length}

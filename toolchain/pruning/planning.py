@@ -17,7 +17,7 @@ from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
 from toolchain.pruning.budget import Budget, count_to_keep, no_room, room_within, whole_number
 from toolchain.pruning.frames import as_frames, require_finite
-from toolchain.pruning.plan import Plan, finite_or_none, globs, settings_of
+from toolchain.pruning.plan import Plan, globs, settings_of
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
 from toolchain.pruning.selection import MOST_EVALUATIONS, Choice, Direction, quotas
@@ -183,17 +183,15 @@ def plan_on(
     picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
     flow_whole, flow_left = _flows(chain, kept, score)
-    # Where no unit has a linear form, what stands in for them flows the same whichever are kept.
-    formless = all(index in chain.formless for index in range(len(units)))
     return Plan(
         units=tuple(units),
         boundaries=tuple(block.start for block, _ in picked),
         kept=kept,
-        scores=tuple(None if formless else finite_or_none(choice.log_flow) for _, choice in picked),
+        scores=tuple(chain.told(choice.log_flow) for _, choice in picked),
         scored_by=tuple(choice.scored_by for _, choice in picked),
         candidate_log_flows=tuple(_thinned(choice.flows) for _, choice in picked),
-        log_flow=None if formless else finite_or_none(flow_left),
-        log_flow_whole=None if formless else finite_or_none(flow_whole),
+        log_flow=chain.told(flow_left),
+        log_flow_whole=chain.told(flow_whole),
         losses=tuple(each.loss for each in cuts),
         params=whole.params,
         macs=whole.macs,

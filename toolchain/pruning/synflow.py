@@ -101,6 +101,14 @@ class LinearChain:
                 flow = self.step(index, flow, kept=index in kept)
             return float(flow.against(self.readout[-1]))
 
+    def told(self, log_flow: float) -> float | None:
+        """``log_flow`` as a plan tells it: None where nothing flows, and where no unit has a linear form.
+
+        The stand-ins of such units flow the same whichever are kept: a number of theirs would say nothing.
+        """
+        formless = all(index in self.formless for index in range(len(self.spans)))
+        return None if formless or not math.isfinite(log_flow) else log_flow
+
     def _stand_in(self, state: Tensor, before: int, after: int) -> Tensor:
         shapes = self.network.flow.shapes
         return state if shapes[before] == shapes[after] else state.mean().expand(shapes[after])

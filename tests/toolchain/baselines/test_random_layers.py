@@ -69,6 +69,29 @@ def test_each_unit_is_drawn_as_often_as_another(widening):
     assert len(drawn) == 4
 
 
+def test_where_no_unit_has_a_linear_form_no_flow_is_told():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv1d(2, 2, 3, padding=1)
+
+        def forward(self, x):
+            out = self.layer(x)
+            return x + out * out.sigmoid()
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(Gated(), Gated(), Gated())
+            self.head = nn.Linear(2, 3)
+
+        def forward(self, iq):
+            return self.head(self.layers(iq).mean(dim=2))
+
+    plan = random_layers(Network().eval(), np.zeros((1, 2, 16), np.float32), keep=2, seed=0)
+    assert (plan.log_flow, plan.log_flow_whole, plan.scores) == (None, None, (None,))
+
+
 def test_what_is_fixed_stays(widening):
     frames = np.zeros((1, 2, 16), np.float32)
     plans = [random_layers(widening, frames, keep=2, seed=seed) for seed in range(4)]
