@@ -50,7 +50,7 @@ SETS = {
     "tiny": FrameSet(frames_per_cell=20, low_db=14),
 }
 # Training frames of each, 60 %: for the estimate of the time.
-TRAINING_FRAMES = {"high": 9_900, "full": 13_200, "shared": 6_864, "tiny": 396}
+TRAINING_FRAMES = {"high": 9_900, "full": 13_200, "shared": 10_560, "tiny": 396}
 
 
 @dataclass(frozen=True, kw_only=True)
