@@ -169,7 +169,7 @@ PARTS = {
     "shared": "ResNet-56 on the shared file in the RML2016.10a format, three seeds",
     "resnet1d110": "ResNet-110, 85 %, two seeds",
     "vgg1d16": "VGG-16, 70 %, one seed",
-    "longest": "ResNet-56, frames of 10 to 18 dB, 90 % and one unit, fine-tuned twice as long again; three seeds",
+    "longest": "ResNet-56, frames of 10 to 18 dB, 90 %, fine-tuned twice as long again; three seeds",
     "more-seeds": "cuts and paired, seeds four and five",
     "more-ablation": "the ablation, seeds four and five",
     "full-paired": "against psr and random layers, frames of -20 to 18 dB, three seeds",
@@ -260,7 +260,7 @@ GRID = {
     "shared": lambda: _cuts("shared", _bases("shared", 3), FULL_CUTS),
     "resnet1d110": lambda: _cuts("resnet1d110", _bases("high", 2, "resnet1d110"), ({"macs_cut": 0.85},)),
     "vgg1d16": lambda: _cuts("vgg1d16", _bases("high", 1, "vgg1d16"), ({"macs_cut": 0.7},)),
-    "longest": lambda: _cuts("longest", _bases("high", 3), ({"macs_cut": 0.9}, {"keep": 1}), LONGEST),
+    "longest": lambda: _cuts("longest", _bases("high", 3), ({"macs_cut": 0.9},), LONGEST),
     "more-seeds": lambda: chain(
         _cuts("more-seeds", _bases("high", 5)[3:], CUTS), _paired("more-seeds", _bases("high", 5)[3:])
     ),
