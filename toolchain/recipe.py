@@ -30,9 +30,9 @@ Count = Annotated[int, Field(ge=1)]
 Decibels = Annotated[int, Field(ge=-100, le=100)]
 
 
-# Of these a plan has one.
 # Training frames on which units are compared: on two all units are equally alike.
 COMPARED_FRAMES = (8, 4096)
+# Of these a plan has one.
 BUDGETS = ("keep", "macs_cut", "params_cut")
 DEFAULT_KEEP = 0.25
 

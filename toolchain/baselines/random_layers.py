@@ -14,7 +14,7 @@ from toolchain.pruning.budget import count_to_keep, no_room, room_within
 from toolchain.pruning.frames import as_frames, require_finite
 from toolchain.pruning.plan import globs, settings_of
 from toolchain.pruning.planning import seed_asked
-from toolchain.pruning.synflow import linear_chain, one_thread
+from toolchain.pruning.synflow import linear_chain
 
 
 def random_layers(
@@ -43,9 +43,8 @@ def random_layers(
     shape = tuple(frames.shape[1:])
     whole = cost(model, shape)
     kept = _drawn(found, whole, budget, np.random.default_rng(seed))
-    with one_thread():
-        chain = linear_chain(model, shape, units)
-        flow_whole, flow = chain.log_flow(range(len(found))), chain.log_flow(kept)
+    chain = linear_chain(model, shape, units)
+    flow_whole, flow = chain.flows(kept)
     return Plan(
         units=tuple(found),
         boundaries=(0,),

@@ -23,7 +23,7 @@ from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_
 from toolchain.pruning.selection import MOST_EVALUATIONS, Choice, Direction, quotas
 from toolchain.pruning.sharing import Choose, Kept, Share, largest_share, put_back, smallest_share
 from toolchain.pruning.similarity import SIMILARITIES, similarity_matrix
-from toolchain.pruning.synflow import LinearChain, linear_chain, one_thread
+from toolchain.pruning.synflow import LinearChain, linear_chain
 from toolchain.pruning.units import Unit, find_units
 
 Matrix = NDArray[np.float64]
@@ -212,8 +212,7 @@ def plan_on(
 
 def _flows(chain: LinearChain, kept: Sequence[int], score: str) -> tuple[float, float]:
     """The log-flow of the whole network and of what is kept; PlanError where SynFlow chose and nothing flows."""
-    with one_thread():
-        whole, left = chain.log_flow(range(len(chain.spans))), chain.log_flow(kept)
+    whole, left = chain.flows(kept)
     if not math.isfinite(left) and score == "synflow":
         which = "what would be kept of the network" if math.isfinite(whole) else "the network"
         raise PlanError(

@@ -101,6 +101,11 @@ class LinearChain:
                 flow = self.step(index, flow, kept=index in kept)
             return float(flow.against(self.readout[-1]))
 
+    def flows(self, kept: Iterable[int]) -> tuple[float, float]:
+        """The log-flow of the whole network and of what is ``kept`` (indices), on one thread."""
+        with one_thread():
+            return self.log_flow(range(len(self.spans))), self.log_flow(kept)
+
     def told(self, log_flow: float) -> float | None:
         """``log_flow`` as a plan tells it: None where nothing flows, and where no unit has a linear form.
 
