@@ -1,18 +1,20 @@
-"""A bundle: the folder that travels to the device, with ``manifest.json`` and the model files that it names.
+"""A bundle: the folder that travels to the device, with ``manifest.json`` and the files that it names.
 
-Every file is named with its size and SHA-256, and a bundle is opened only when all of them hold: a flipped byte, a
-file cut short on its way, or a path that leads out of the folder is found before a runtime reads it.
+Every file is named with its size and SHA-256, and the manifest with a hash of itself. A bundle is opened only when all of
+them hold: a flipped byte, a file cut short on its way, or a path that leads out of the folder is found before a runtime
+reads it. This finds damage and mistakes; whoever can write the folder can also write the hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from deploy.errors import BundleError
 from deploy.results import Precision
@@ -23,6 +25,9 @@ SCHEMA = 1
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What stands for the manifest's hash of itself while that is computed.
+NO_HASH = "0" * 64
 
 
 class InputFormat(Strict):
@@ -36,10 +41,16 @@ class InputFormat(Strict):
 
 
 class Parity(Strict):
-    """How near the exported model is to the trained one: largest difference of logits, share of equal decisions."""
+    """How near a file is to the model that it came from, seen at export on ``frames`` frames.
 
+    ``max_abs_diff`` is the largest difference of logits, ``agreement`` the share of frames that get the same class, ``accuracy``
+    the share that the file names rightly.
+    """
+
+    frames: PositiveInt
     max_abs_diff: NonNegativeFloat
     agreement: Share
+    accuracy: Share
 
 
 class Accuracy(Strict):
@@ -50,31 +61,81 @@ class Accuracy(Strict):
     sensitivity_db: float | None = None
 
 
-class ModelFile(Strict):
-    """One precision of the model: its file, that file's size and hash, what it costs, and how good it is.
+class Layer(Strict):
+    """One layer of a model file, for one frame: ``name`` is its node's, ``op`` the ONNX operator.
 
-    ``params`` are parameters, ``macs`` multiply-accumulates of one frame (1 MAC = 2 FLOPs). Parity and accuracy are
-    null where nobody looked.
+    ``macs`` is null where nobody knows. Bytes are those of what it reads and writes, and of its weights, as they lie in the
+    file: a quantised tensor has a byte a value.
     """
+
+    name: str
+    op: Text
+    macs: NonNegativeInt | None
+    bytes_in: NonNegativeInt
+    bytes_out: NonNegativeInt
+    bytes_weights: NonNegativeInt
+
+
+class NamedFile(Strict):
+    """A file of the bundle: its name, size in bytes and SHA-256."""
 
     file: Text
     size_bytes: NonNegativeInt = Field(alias="bytes")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
+
+    @classmethod
+    def facts(cls, path: Path) -> dict[str, Any]:
+        """What is said of the file at ``path``, which lies in the bundle's folder itself."""
+        return {"file": path.name, "size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+class ModelFile(NamedFile):
+    """One precision of the model: its file, what it costs, and how good it is.
+
+    ``params`` are parameters, ``macs`` multiply-accumulates of one frame (1 MAC = 2 FLOPs). ``float_layers`` of an int8 file
+    are those that stayed float because they cost accuracy. Parity and accuracy are null where nobody looked.
+    """
+
     params: NonNegativeInt
     macs: NonNegativeInt
+    float_layers: tuple[str, ...] = ()
     parity: Parity | None = None
     accuracy: Accuracy | None = None
+    layers: tuple[Layer, ...] = ()
+
+
+class Reference(NamedFile):
+    """Frames to check the model by, an ``.npz``: ``iq``, ``label``, ``snr_db``, ``classes``, and ``logits`` of the original.
+
+    The original is the model that the bundle was exported from, in fp32 where that ran.
+    """
+
+    frames: PositiveInt
 
 
 class Manifest(Strict):
-    """What ``manifest.json`` says. ``classes`` are the names of the modulations in the order of the logits."""
+    """What ``manifest.json`` says. ``classes`` are the names of the modulations in the order of the logits.
+
+    ``plan`` says what was pruned away, for people. ``manifest_sha256`` is the SHA-256 of the manifest's own text, with
+    zeros in its place.
+    """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     model: Text
+    plan: dict[str, JsonValue] | None = None
     classes: tuple[Text, ...] = Field(min_length=2)
     input: InputFormat
     precisions: dict[Precision, ModelFile] = Field(min_length=1)
+    reference: Reference | None = None
     versions: dict[str, str]
+    manifest_sha256: Sha256 = NO_HASH
+
+    def files(self) -> Iterator[tuple[str, NamedFile]]:
+        """Yield every file that is named, with the place of its name."""
+        for precision, entry in self.precisions.items():
+            yield f"precisions.{precision}", entry
+        if self.reference is not None:
+            yield "reference", self.reference
 
 
 @dataclass(frozen=True)
@@ -101,7 +162,8 @@ def open_bundle(folder: Path) -> Bundle:
     """
     path = folder / MANIFEST_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        # As bytes: reading text would take a carriage return for the end of a line.
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise BundleError(f"{folder}: no bundle here, {MANIFEST_NAME} cannot be read: {reason}") from error
@@ -111,6 +173,7 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{path}: this is not JSON: {error}") from error
     _refuse_newer_schema(data, path)
     manifest = read_strictly(Manifest, data, where=str(path), error=BundleError)
+    _check_own_hash(text, manifest, path)
     _check_files(folder, manifest)
     return Bundle(folder, manifest)
 
@@ -121,9 +184,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     Raises BundleError where :func:`open_bundle` would refuse the folder: the files come first.
     """
     _check_files(folder, manifest)
-    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2, allow_nan=False, ensure_ascii=False)
+    values = {**manifest.model_dump(mode="json", by_alias=True), "manifest_sha256": NO_HASH}
+    text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    before, _, after = text.rpartition(NO_HASH)
     path, unfinished = folder / MANIFEST_NAME, folder / f"{MANIFEST_NAME}.unfinished"
-    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.write_text(before + _digest(text) + after, encoding="utf-8")
     return unfinished.replace(path)
 
 
@@ -134,6 +199,18 @@ def sha256_of(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _check_own_hash(text: str, manifest: Manifest, path: Path) -> None:
+    before, _, after = text.rpartition(manifest.manifest_sha256)
+    if _digest(before + NO_HASH + after) != manifest.manifest_sha256:
+        raise BundleError(
+            f"{path}: was altered: its text has another SHA-256 than it says itself; copy the bundle again, or export it again"
+        )
 
 
 def _refuse_newer_schema(data: object, path: Path) -> None:
@@ -147,17 +224,17 @@ def _refuse_newer_schema(data: object, path: Path) -> None:
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
     problems = []
-    for precision, entry in manifest.precisions.items():
+    for place, entry in manifest.files():
         problem = _problem_with(folder, entry)
         if problem:
-            problems.append(f"precisions.{precision}: {entry.file}: {problem}")
+            problems.append(f"{place}: {entry.file}: {problem}")
     if problems:
         raise BundleError(
             f"{folder}: the files are not those of the manifest\n" + "\n".join(f"  {p}" for p in problems)
         )
 
 
-def _problem_with(folder: Path, entry: ModelFile) -> str | None:
+def _problem_with(folder: Path, entry: NamedFile) -> str | None:
     path = folder / entry.file
     try:
         # Resolved, so that neither "..", an absolute path nor a symbolic link leads to a file that did not come along.

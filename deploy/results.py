@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, JsonValue, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -10,6 +10,7 @@ from deploy.errors import MeasurementError
 from deploy.strict_reading import Strict, read_strictly
 
 Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 RecordKind = TypeVar("RecordKind", bound="Record")
 

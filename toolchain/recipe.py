@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from deploy.cgroup import cpu_quota_cores
 from deploy.host import usable_cores
+from deploy.results import PRECISIONS, Precision
 from deploy.strict_reading import Strict, read_strictly
 from toolchain.errors import RecipeError
 
@@ -157,13 +158,24 @@ class FinetuneTable(TrainTable):
 
 
 class ExportTable(Strict):
-    """``[export]``: ``parity_frames`` of the validation split are compared between torch and ONNX Runtime.
+    """``[export]``: in which ``precisions`` the models are written; fp32 is one of them.
 
-    Sensitivity is the SNR at which the accuracy on the test split crosses ``sensitivity_level``.
+    On ``parity_frames`` of the validation split the files are compared with torch; the bundles hold them. int8 is calibrated
+    on ``calibration_frames`` of the training split. fp16 and int8 may be ``most_drop`` less accurate than fp32 on the
+    validation split. Sensitivity is the SNR at which the accuracy on the test split crosses ``sensitivity_level``.
     """
 
+    precisions: tuple[Precision, ...] = PRECISIONS
     parity_frames: Count = 512
+    calibration_frames: Count = 512
+    most_drop: Annotated[float, Field(ge=0, le=1)] = 0.005
     sensitivity_level: Fraction = 0.6
+
+    @model_validator(mode="after")
+    def _with_fp32(self) -> ExportTable:
+        if "fp32" not in self.precisions:
+            raise ValueError("precisions lack fp32, by which the others are judged; add it")
+        return self
 
 
 class ProfileTable(Strict):

@@ -35,6 +35,11 @@ class Runtime(ABC):
 
     @property
     @abstractmethod
+    def length(self) -> int | None:
+        """The samples of a frame that the model takes; None where it takes frames of any length."""
+
+    @property
+    @abstractmethod
     def precision(self) -> Precision:
         """The precision that was executed, read back from the runtime, not what the file holds.
 

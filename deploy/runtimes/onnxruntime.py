@@ -63,6 +63,12 @@ class OnnxRuntime(Runtime):
         self._accepted = frames.shape
         return logits
 
+    @property
+    def length(self) -> int | None:
+        """The samples of a frame; None where the model takes any."""
+        size = self._expected[-1]
+        return size if isinstance(size, int) else None
+
     @cached_property
     def precision(self) -> Precision:
         """The narrowest type that arithmetic ran in, from ONNX Runtime's own trace of one run.

@@ -48,11 +48,15 @@ class Part:
         return self.dataset.snr_db[self.indices]
 
     def sample(self, count: int, seed: int) -> NDArray[np.float32]:
-        """``count`` frames, or all where it has fewer, spread over class and SNR: float32 (count, 2, length)."""
+        """The frames of :meth:`sampled`: float32 (count, 2, length)."""
+        chosen = self.sampled(count, seed)
+        return self.dataset.frames(chosen.indices)
+
+    def sampled(self, count: int, seed: int) -> Part:
+        """``count`` of these frames, or all where there are fewer, spread over class and SNR."""
         rng = np.random.default_rng([seed, count])
         whole = self.dataset
-        chosen = stratified_sample(whole.labels, whole.snr_db, self.indices, min(count, len(self)), rng)
-        return whole.frames(chosen)
+        return Part(whole, stratified_sample(whole.labels, whole.snr_db, self.indices, min(count, len(self)), rng))
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,6 +77,16 @@ def _model(run: Run, name: str, latency: dict[str, Any]) -> dict[str, Any]:
             "sha256": file.sha256,
             "bytes": file.size_bytes,
         },
+        "precisions": {
+            precision: {
+                "file": str(bundle.path_of(precision).relative_to(run.path)),
+                "bytes": entry.size_bytes,
+                "accuracy": None if entry.accuracy is None else entry.accuracy.overall,
+                "parity": None if entry.parity is None else entry.parity.model_dump(),
+                "float_layers": list(entry.float_layers),
+            }
+            for precision, entry in bundle.manifest.precisions.items()
+        },
         "latency": [latency],
         "parity": file.parity.model_dump(),
     }

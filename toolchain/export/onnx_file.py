@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from deploy.bundle import Parity
-from deploy.runtimes import open_runtime
 from toolchain.errors import ExportError
-from toolchain.training import logits_of
 
 # What TensorRT 10.3's parser and ONNX Runtime 1.19 both read.
 OPSET = 18
 INPUT, OUTPUT = "iq", "logits"
 
-# Parity asked for in the logits, from float32 arithmetic in another order: of the largest of them, with which rounding errors
-# grow, or absolute where the largest is below 1.
-MOST_DIFFERENCE = 1e-4
-
 
 def export_onnx(model: nn.Module, path: Path, *, classes: Sequence[str], length: int) -> None:
     """Write ``model`` to ``path`` in fp32: ``iq`` (batch, 2, ``length``) to ``logits`` (batch, classes), batch dynamic.
 
-    The input scaling is inside the graph; the class names are in its metadata, in the order of the logits, as JSON.
-    Equal weights give equal bytes.
+    The input scaling is inside the graph; the class names are in its metadata, in the order of the logits, as JSON. Nodes
+    are named after the modules that they come from: ``stages.0.1.branch.0/Conv``. Equal weights give equal bytes.
     """
     # Traced with two frames: one alone would be taken for a constant.
     example = torch.zeros(2, 2, length)
@@ -51,6 +44,7 @@ def export_onnx(model: nn.Module, path: Path, *, classes: Sequence[str], length:
     if program is None:
         raise ExportError(f"torch.onnx.export gave nothing for {type(model).__name__}")
     graph = program.model_proto
+    _name_after_modules(graph)
     _strip_metadata(graph)
     graph.producer_name, graph.producer_version = "thinwave", ""
     onnx.helper.set_model_props(graph, {"classes": json.dumps(list(classes))})
@@ -58,42 +52,25 @@ def export_onnx(model: nn.Module, path: Path, *, classes: Sequence[str], length:
     path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
-def check_parity(model: nn.Module, path: Path, frames: NDArray[np.float32], *, threads: int = 1) -> Parity:
-    """Compare the ONNX file at ``path`` in ONNX Runtime with ``model`` in torch on ``frames`` (n, 2, length).
-
-    Raises ExportError when a logit differs by more than 1e-4 of the largest |logit| of torch's, or 1e-4 where that is larger,
-    or when one frame gets another class.
-    """
-    expected = logits_of(model, frames).numpy()
-    with open_runtime("onnxruntime", path, threads=threads) as runtime:
-        got = runtime.run(frames)
-    parity = parity_of(expected, got)
-    most = most_difference(expected)
-    if parity.max_abs_diff > most or parity.agreement < 1.0:
-        raise ExportError(
-            f"{path.name} does not compute what the model does: over {len(frames)} frames the logits differ by up to "
-            f"{parity.max_abs_diff:.3g} (expected at most {most:.3g}: {MOST_DIFFERENCE:g} of the largest of torch's, or "
-            f"{MOST_DIFFERENCE:g} if larger) and {parity.agreement:.2%} of the frames get the same class (expected all)"
-        )
-    return parity
+def _name_after_modules(model: onnx.ModelProto) -> None:
+    """Give each node the path of its module and its operator as a name: what people, and a profile's rows, know it by."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    seen: Counter[str] = Counter()
+    for node in model.graph.node:
+        # A normalisation that was folded into a convolution is written down as the convolution's place.
+        own = next((name.rpartition(".")[0] for name in node.input if name in weights and "." in name), None)
+        module = _scope(node) if own is None else own
+        name = f"{module}/{node.op_type}" if module else node.op_type
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
-def most_difference(expected: NDArray[np.float32]) -> float:
-    """How far other logits may be from ``expected`` (n, classes): 1e-4 of the largest |logit|, or 1e-4 if that is larger."""
-    return MOST_DIFFERENCE * max(1.0, float(np.abs(expected).max()))
-
-
-def parity_of(expected: NDArray[np.float32], got: NDArray[np.float32]) -> Parity:
-    """The largest difference between two sets of logits (n, classes), and the share of frames with the same argmax.
-
-    Raises ExportError where one of them is not finite.
-    """
-    for source, logits in (("torch", expected), ("ONNX Runtime", got)):
-        if not np.isfinite(logits).all():
-            raise ExportError(f"{source} gives logits that are not finite; the weights are damaged or far too large")
-    worst = np.abs(expected.astype(np.float64) - got.astype(np.float64)).max()
-    same = expected.argmax(axis=1) == got.argmax(axis=1)
-    return Parity(max_abs_diff=float(worst), agreement=float(same.mean()))
+def _scope(node: onnx.NodeProto) -> str:
+    """The path of the innermost module that ``node`` was traced in, "" where that is the model itself."""
+    noted = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(noted.get("pkg.torch.onnx.name_scopes", "[]"))
+    # The last is the operation's own name.
+    return str(scopes[-2]) if len(scopes) > 1 else ""
 
 
 def _strip_metadata(model: onnx.ModelProto) -> None:

@@ -1,0 +1,27 @@
+"""From a trained model to what a device opens: ONNX in three precisions, and the bundle around it."""
+
+from toolchain.export.bundle import Frames, Scored, score_on_test, write_bundle
+from toolchain.export.half import to_half
+from toolchain.export.int8 import to_int8
+from toolchain.export.layers import layers_of
+from toolchain.export.onnx_file import OPSET, export_onnx
+from toolchain.export.origin import Origin, from_model, from_onnx
+from toolchain.export.parity import most_difference, parity_of, require_parity
+
+__all__ = [
+    "OPSET",
+    "Frames",
+    "Origin",
+    "Scored",
+    "export_onnx",
+    "from_model",
+    "from_onnx",
+    "layers_of",
+    "most_difference",
+    "parity_of",
+    "require_parity",
+    "score_on_test",
+    "to_half",
+    "to_int8",
+    "write_bundle",
+]

@@ -1,0 +1,164 @@
+"""The layers of an ONNX file, a row a node: what each multiplies, reads and writes for one frame.
+
+The convention of :mod:`toolchain.cost`: the products of convolutions, matrices and recurrent layers count, one
+multiply-accumulate (MAC) each. Bytes are those that a runtime moves that fuses nothing but quantisation: a tensor that is
+quantised on its way to a layer, or right after it, counts as the integers that it becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import onnx
+from onnx import NodeProto, TensorProto
+
+from deploy.bundle import Layer
+from toolchain.errors import ExportError
+
+Shape = tuple[int, ...]
+
+# What a runtime folds into the layers beside it.
+QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+# Operators of other graphs, of which what is inside is not looked at, and one that can be any product.
+UNKNOWN = ("If", "Loop", "Scan", "Einsum", "DeformConv")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What is known of a value for one frame; ``constant``: it is in the file, the same for every frame."""
+
+    shape: Shape
+    size_bytes: int
+    constant: bool
+
+
+def layers_of(path: Path) -> tuple[Layer, ...]:
+    """The layers of the ONNX file at ``path`` in the order in which they run.
+
+    ``macs`` is None for an operator of which nobody here knows the products.
+
+    Raises ExportError for a file that is no ONNX model, or whose shapes for one frame cannot be told.
+    """
+    graph = _inferred(path)
+    tensors = _tensors(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+    users: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+
+    def read(name: str) -> Tensor:
+        """The value as it lies in memory before it is read: before a DequantizeLinear."""
+        maker = makers.get(name)
+        return read(maker.input[0]) if maker is not None and maker.op_type == "DequantizeLinear" else tensors[name]
+
+    def written(name: str) -> Tensor:
+        """The value as it is written: after a QuantizeLinear, where nobody else reads it."""
+        following = users.get(name, [])
+        quantised = bool(following) and all(node.op_type == "QuantizeLinear" for node in following)
+        return tensors[following[0].output[0]] if quantised else tensors[name]
+
+    rows = []
+    for node in graph.node:
+        if node.op_type in (*QUANTISING, "Constant"):
+            continue
+        inputs = [read(name) for name in node.input if name]
+        outputs = [written(name) for name in node.output if name]
+        rows.append(
+            Layer(
+                name=node.name,
+                op=node.op_type,
+                macs=_macs(node, tensors),
+                bytes_in=sum(each.size_bytes for each in inputs if not each.constant),
+                bytes_out=sum(each.size_bytes for each in outputs),
+                bytes_weights=sum(each.size_bytes for each in inputs if each.constant),
+            )
+        )
+    return tuple(rows)
+
+
+def _inferred(path: Path) -> onnx.GraphProto:
+    """The graph for a batch of one, with the type and shape of every value."""
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's errors have no base of their own
+        raise ExportError(f"{path}: cannot be read as an ONNX model: {error}") from error
+    graph = model.graph
+    del graph.value_info[:]
+    for tensor in graph.input:
+        tensor.type.tensor_type.shape.dim[0].dim_value = 1
+    for tensor in graph.output:
+        tensor.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise ExportError(f"{path}: the shapes inside it cannot be told for one frame: {error}") from error
+
+
+def _tensors(graph: onnx.GraphProto) -> Mapping[str, Tensor]:
+    tensors = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        tensors[value.name] = Tensor(shape, _size_bytes(shape, kind.elem_type), constant=False)
+    constants = [*graph.initializer, *(c for node in graph.node if (c := _constant(node)) is not None)]
+    for tensor in constants:
+        shape = tuple(tensor.dims)
+        tensors[tensor.name] = Tensor(shape, _size_bytes(shape, tensor.data_type), constant=True)
+    return tensors
+
+
+def _constant(node: NodeProto) -> TensorProto | None:
+    if node.op_type != "Constant" or not node.attribute[0].HasField("t"):
+        return None
+    tensor = TensorProto(dims=node.attribute[0].t.dims, data_type=node.attribute[0].t.data_type, name=node.output[0])
+    return tensor
+
+
+def _size_bytes(shape: Shape, kind: int) -> int:
+    return prod(shape) * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
+
+
+def _macs(node: NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
+    if node.op_type in PRODUCTS:
+        shapes = [tensors[name].shape if name else () for name in node.input]
+        return PRODUCTS[node.op_type](node, shapes, tensors[next(filter(None, node.output))].shape)
+    return None if node.domain not in ("", "ai.onnx") or node.op_type in UNKNOWN else 0
+
+
+def _convolution(weight: int) -> Callable[[NodeProto, list[Shape], Shape], int]:
+    """Each output is a sum over a kernel (channels in a group, *size), of the weight that is input number ``weight``."""
+    return lambda _node, shapes, output: prod(output) * prod(shapes[weight][1:])
+
+
+def _transposed(_node: NodeProto, shapes: list[Shape], _output: Shape) -> int:
+    return prod(shapes[0]) * prod(shapes[1][1:])
+
+
+def _gemm(node: NodeProto, shapes: list[Shape], output: Shape) -> int:
+    turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return prod(output) * shapes[0][0 if turned else -1]
+
+
+def _recurrent(_node: NodeProto, shapes: list[Shape], _output: Shape) -> int:
+    """Each step takes the inputs (steps, batch, n) to all gates, by W (directions, gates, n), and the state by R."""
+    return prod(shapes[0][:2]) * (prod(shapes[1]) + prod(shapes[2]))
+
+
+PRODUCTS: dict[str, Callable[[NodeProto, list[Shape], Shape], int]] = {
+    "Conv": _convolution(1),
+    "QLinearConv": _convolution(3),
+    "ConvInteger": _convolution(1),
+    "ConvTranspose": _transposed,
+    "MatMul": lambda _node, shapes, output: prod(output) * shapes[0][-1],
+    "QLinearMatMul": lambda _node, shapes, output: prod(output) * shapes[0][-1],
+    "MatMulInteger": lambda _node, shapes, output: prod(output) * shapes[0][-1],
+    "Gemm": _gemm,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+}
+"""The operators whose products are counted: name -> (node, shapes of its inputs, shape of its first output) -> MACs."""
