@@ -11,6 +11,8 @@ from deploy.strict_reading import Strict, read_strictly
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What a runtime may make of them: bfloat16 is in no file, and some processors have it.
+Executed = Literal["fp32", "fp16", "bf16", "int8"]
 
 RecordKind = TypeVar("RecordKind", bound="Record")
 
@@ -40,7 +42,7 @@ class LatencyRecord(Record):
     target: str
     runtime: str
     runtime_version: str
-    precision: Precision
+    precision: Executed
     batch: PositiveInt
     threads: PositiveInt
     p50_ms: NonNegativeFloat

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from deploy.results import Precision
+from deploy.errors import RuntimeRefusedError
+from deploy.results import Executed
 
 Float32 = npt.NDArray[np.float32]
 Opened = TypeVar("Opened", bound="Runtime")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTime:
+    """What a runtime ran as one: its own ``name`` and kind for it, the milliseconds of each run, float64 (runs,).
+
+    ``covers`` names the nodes of the ONNX file that were fused into it, as far as the runtime tells.
+    """
+
+    name: str
+    op: str
+    covers: tuple[str, ...]
+    times_ms: npt.NDArray[np.float64]
 
 
 class Runtime(ABC):
@@ -24,7 +41,18 @@ class Runtime(ABC):
     name: str
     version: str
 
-    @abstractmethod
+    def __init__(self, path: Path, expected: Sequence[int | None]) -> None:
+        """``expected`` is the shape (batch, 2, length) of frames, None for any size."""
+        self.path = path
+        self._expected = tuple(expected)
+        self._accepted: tuple[int, ...] | None = None
+        self._open = True
+
+    @property
+    def length(self) -> int | None:
+        """The samples of a frame that the model takes; None where it takes frames of any length."""
+        return self._expected[-1]
+
     def run(self, frames: Float32) -> Float32:
         """Return the logits (batch, classes) of ``frames`` (batch, 2, length), both float32 on the host.
 
@@ -32,24 +60,69 @@ class Runtime(ABC):
         does not overwrite it. ``frames`` is only read. Raises RuntimeRefusedError, with what was got and what was
         expected, for frames that the model does not take, and after :meth:`close`.
         """
+        # The full check is made once a shape: it would be a visible part of a run of 10 µs.
+        if frames.shape != self._accepted or frames.dtype != np.float32:
+            self._require(frames)
+        logits = self._run(frames)
+        self._accepted = frames.shape
+        return logits
 
     @property
-    @abstractmethod
-    def length(self) -> int | None:
-        """The samples of a frame that the model takes; None where it takes frames of any length."""
-
-    @property
-    @abstractmethod
-    def precision(self) -> Precision:
+    def precision(self) -> Executed:
         """The precision that was executed, read back from the runtime, not what the file holds.
 
         The narrowest type that a convolution or matrix product ran in. Known from the first :meth:`run` on; raises
         RuntimeRefusedError before it. Reading it may take as long as opening the model: never in a timed stretch.
         """
+        return self._executed(self._ran("the precision executed is"))
 
-    @abstractmethod
+    def layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
+        """What the runtime ran for ``frames``, in its order, each timed in ``runs`` runs of a copy that watches itself.
+
+        Watching costs time: these milliseconds are larger than those of :meth:`run`, and are for comparing layers.
+        """
+        self._require(frames)
+        return self._layer_times(frames, runs)
+
     def close(self) -> None:
         """Give back what the runtime holds; a second call does nothing."""
+        self._open, self._accepted = False, None
+        self._release()
+
+    @abstractmethod
+    def _run(self, frames: Float32) -> Float32:
+        """Do :meth:`run` on frames that fit."""
+
+    @abstractmethod
+    def _executed(self, shape: tuple[int, ...]) -> Executed:
+        """Do :attr:`precision` for frames of ``shape``."""
+
+    @abstractmethod
+    def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
+        """Do :meth:`layer_times` on frames that fit."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of what was opened, also if that was done before."""
+
+    def _ran(self, what: str) -> tuple[int, ...]:
+        if self._accepted is None:
+            raise RuntimeRefusedError(f"{self.path}: {what} known after the first run, and there was none")
+        return self._accepted
+
+    def _require(self, frames: Float32) -> None:
+        if not self._open:
+            raise RuntimeRefusedError(f"{self.path}: the model is closed")
+        fits = frames.ndim == 3 and all(
+            size is None or size == got for size, got in zip(self._expected, frames.shape, strict=True)
+        )
+        if not fits or frames.dtype != np.float32 or not frames.size:
+            words = ", ".join(
+                str(size or word) for size, word in zip(self._expected, ("batch", "any", "any"), strict=True)
+            )
+            raise RuntimeRefusedError(
+                f"{self.path}: got frames {frames.dtype} {frames.shape}, expected float32 ({words}): batch, iq, length"
+            )
 
     def __enter__(self: Opened) -> Opened:
         return self

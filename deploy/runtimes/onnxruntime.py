@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor.
+"""ONNX Runtime, on the processor or with another of its execution providers.
 
 Sessions are set for one stream of frames: all graph optimisations, one operator at a time, ``threads`` threads inside
 an operator. Two settings about spinning, which matter from two threads on:
@@ -16,16 +16,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from deploy.errors import RuntimeRefusedError
-from deploy.results import Precision
-from deploy.runtimes.base import Float32, Runtime
+from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
+from deploy.results import Executed
+from deploy.runtimes.base import Float32, LayerTime, Runtime
 
 # Errors and worse only: a child's last line on stderr should be what went wrong, not a warning about an initialiser.
 LOG_SEVERITY_ERROR = 3
@@ -34,70 +34,77 @@ LOG_SEVERITY_ERROR = 3
 COMPUTING = ("Conv", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 
 
+# What ends the name of a node's own time in a trace.
+KERNEL = "_kernel_time"
+
+
 class OnnxRuntime(Runtime):
     """An ONNX model with one input (batch, 2, length) and one output (batch, classes), both float32."""
 
     name = "onnxruntime"
     version = onnxruntime.__version__
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        """Open the model at ``path``; raises RuntimeRefusedError where ONNX Runtime refuses it or its inputs are others."""
-        self._path, self._threads = path, threads
-        self._session: Any = _open(path, _options(threads))
+    def __init__(self, path: Path, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+        """Open the model at ``path`` with an execution ``provider`` of ONNX Runtime's, the processor behind it.
+
+        Raises RuntimeNotFoundError where this ONNX Runtime has no such provider, and RuntimeRefusedError where it refuses the
+        model, does not use the provider, or the model's inputs are others.
+        """
+        require_provider(provider)
+        self._threads, self._provider = threads, provider
+        self._session: Any = _open(path, _options(threads), provider)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         _require_signature(path, "input", inputs, dimensions=3)
         _require_signature(path, "output", outputs, dimensions=2)
+        super().__init__(path, [size if isinstance(size, int) else None for size in inputs[0].shape])
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
-        self._expected: list[int | str | None] = inputs[0].shape
-        self._accepted: tuple[int, ...] | None = None
 
-    def run(self, frames: Float32) -> Float32:
-        """Return the logits (batch, classes); see :meth:`Runtime.run`."""
-        # The full check is made once a shape: it would be a visible part of a run of 10 µs.
-        if frames.shape != self._accepted or frames.dtype != np.float32:
-            self._require(frames)
+    def _run(self, frames: Float32) -> Float32:
         try:
             logits: Float32 = self._session.run(self._outputs, {self._input: frames})[0]
         except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise RuntimeRefusedError(f"{self._path}: onnxruntime could not run the model: {error}") from error
-        self._accepted = frames.shape
+            raise RuntimeRefusedError(f"{self.path}: onnxruntime could not run the model: {error}") from error
         return logits
 
-    @property
-    def length(self) -> int | None:
-        """The samples of a frame; None where the model takes any."""
-        size = self._expected[-1]
-        return size if isinstance(size, int) else None
+    @cache  # noqa: B019
+    def _executed(self, shape: tuple[int, ...]) -> Executed:
+        """From ONNX Runtime's own trace of one run: on processors without half precision an fp16 graph runs in fp32."""
+        return _narrowest(_computing_types(self._trace(np.zeros(shape, np.float32), runs=1)))
 
-    @cached_property
-    def precision(self) -> Precision:
-        """The narrowest type that arithmetic ran in, from ONNX Runtime's own trace of one run.
+    def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
+        times: dict[tuple[str, str], list[float]] = {}
+        for event in self._trace(frames, runs):
+            name, kind = event["name"], event.get("args", {}).get("op_name")
+            if kind and name.endswith(KERNEL):
+                times.setdefault((name.removesuffix(KERNEL), kind), []).append(event["dur"] / 1e3)
+        return [
+            LayerTime(name=name, op=kind, covers=(name.partition("_token_")[0],), times_ms=np.array(values))
+            for (name, kind), values in times.items()
+        ]
 
-        The file does not tell: on processors without half-precision arithmetic an fp16 graph is executed in fp32.
-        """
-        if self._accepted is None:
-            raise RuntimeRefusedError(
-                f"{self._path}: the precision executed is known after the first run, and there was none"
-            )
-        return _narrowest(_traced_types(self._path, self._threads, self._input, self._accepted))
-
-    def close(self) -> None:
-        """Let the session go."""
+    def _release(self) -> None:
         self._session = None
-        self._accepted = None
 
-    def _require(self, frames: Float32) -> None:
-        if self._session is None:
-            raise RuntimeRefusedError(f"{self._path}: the model is closed")
-        fits = frames.ndim == 3 and all(
-            not isinstance(size, int) or size == got for size, got in zip(self._expected, frames.shape, strict=True)
+    def _trace(self, frames: Float32, runs: int) -> list[dict[str, Any]]:
+        """The events of ``runs`` runs of a session of its own, which watches itself, after as many to warm up."""
+        with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
+            options = _options(self._threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "trace")
+            session = _open(self.path, options, self._provider)
+            for _ in range(runs):
+                session.run(None, {self._input: frames})
+            events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return events
+
+
+def require_provider(provider: str) -> None:
+    """Raise RuntimeNotFoundError where the installed ONNX Runtime lacks the execution ``provider``."""
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeNotFoundError(
+            f"this onnxruntime {onnxruntime.__version__} has no {provider}; install the one for NVIDIA GPUs in its place: "
+            "pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
-        if not fits or frames.dtype != np.float32 or not frames.size:
-            expected = ", ".join(str(size if size is not None else "any") for size in self._expected)
-            raise RuntimeRefusedError(
-                f"{self._path}: got frames {frames.dtype} {frames.shape}, "
-                f"expected float32 ({expected}): batch, iq, length"
-            )
 
 
 def _options(threads: int) -> Any:
@@ -112,11 +119,15 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _open(path: Path, options: Any) -> Any:
+def _open(path: Path, options: Any, provider: str) -> Any:
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise RuntimeRefusedError(f"{path}: onnxruntime cannot open this as an ONNX model: {error}") from error
+    if provider not in session.get_providers():
+        # It falls back on the processor with no more than a line in its log.
+        raise RuntimeRefusedError(f"{path}: onnxruntime has the {provider} and could not start it; its log says why")
+    return session
 
 
 def _require_signature(path: Path, what: str, tensors: list[Any], *, dimensions: int) -> None:
@@ -128,22 +139,15 @@ def _require_signature(path: Path, what: str, tensors: list[Any], *, dimensions:
         )
 
 
-def _traced_types(path: Path, threads: int, name: str, shape: tuple[int, ...]) -> Iterator[str]:
-    """Yield the types of the inputs of every computing operator, as a session run once with profiling saw them."""
-    with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
-        options = _options(threads)
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "trace")
-        session = _open(path, options)
-        session.run(None, {name: np.zeros(shape, np.float32)})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+def _computing_types(events: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the types of the inputs of every operator that computes."""
     for event in events:
         arguments = event.get("args", {})
         if any(word in arguments.get("op_name", "") for word in COMPUTING):
             yield from (kind for tensor in arguments.get("input_type_shape", ()) for kind in tensor)
 
 
-def _narrowest(types: Iterator[str]) -> Precision:
+def _narrowest(types: Iterator[str]) -> Executed:
     seen = set(types)
     if seen & {"int8", "uint8"}:
         return "int8"

@@ -1,0 +1,256 @@
+"""TensorRT 10.3 and later on an NVIDIA GPU, through Polygraphy, by one route: strongly typed.
+
+Every tensor has the type that the ONNX file says, decided at export, so the same code serves TensorRT 10 and 11. TensorRT-RTX
+has the same interface; what differs is said in :data:`FLAVOURS`. It also builds engines where no GPU is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.bundle import sha256_of
+from deploy.engines import Fingerprint, engine_for
+from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
+from deploy.gpu import Gpu, first_gpu
+from deploy.host import machine
+from deploy.results import Executed, Precision
+from deploy.runtimes.base import Float32, LayerTime, Runtime
+
+# Batches that an engine takes; it is tuned for the one that is measured.
+MOST_BATCH = 64
+WARM_UP_RUNS = 20
+# How the inspector writes types, in the order in which one tells a layer's precision.
+TYPES: tuple[tuple[str, Executed], ...] = (("Int8", "int8"), ("BFloat16", "bf16"), ("BF16", "bf16"), ("FP16", "fp16"), ("Half", "fp16"))
+# Kinds of the inspector's layers that move data and compute nothing.
+MOVING = ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavour:
+    """A TensorRT: its name here, its module, the least version, what to install, and whether engines wait for their GPU."""
+
+    name: str
+    modules: tuple[str, ...]
+    least: tuple[int, int]
+    install: str
+    is_rtx: bool
+
+
+FLAVOURS = {
+    "tensorrt": Flavour(
+        name="tensorrt",
+        modules=("tensorrt",),
+        least=(10, 3),
+        install='pip install "thinwave[tensorrt]"',
+        is_rtx=False,
+    ),
+    "tensorrt-rtx": Flavour(
+        name="tensorrt-rtx",
+        # The bindings' wheel has a name of its own; that of the others is a package which imports it.
+        modules=("tensorrt_rtx", "tensorrt_rtx_bindings"),
+        least=(1, 0),
+        install="pip install polygraphy tensorrt-rtx-cu12-bindings tensorrt-rtx-cu12-libs",
+        is_rtx=True,
+    ),
+}
+
+
+class TensorRt(Runtime):
+    """An ONNX model as an engine on the first GPU, for batches of 1 to 64, frames and logits on the host."""
+
+    def __init__(
+        self, path: Path, *, flavour: str = "tensorrt", batch: int | None = None, precision: Precision | None = None
+    ) -> None:
+        """Open the engine of the ONNX file at ``path``, built for this GPU where there is none, and tuned for ``batch``.
+
+        Raises RuntimeNotFoundError where there is no GPU or no TensorRT, RuntimeRefusedError where it refuses the model, and
+        where nothing of the engine computes in the ``precision`` that the file was written in.
+        """
+        self.name = flavour
+        gpu = first_gpu()
+        if isinstance(gpu, str):
+            raise RuntimeNotFoundError(f"{flavour} runs on an NVIDIA GPU: {gpu}; `build` needs none with tensorrt-rtx")
+        self._trt, self._polygraphy = _imported(FLAVOURS[flavour])
+        self.version = self._trt.__version__
+        engine = build_engine(path, flavour=flavour, batch=batch)
+        with _refusals(path, flavour):
+            self._engine = self._polygraphy.EngineFromBytes(engine.read_bytes())()
+            self._layers = _inspected(self._trt, self._engine)
+        executed = narrowest(self._layers)
+        if precision not in (None, "fp32", executed):
+            raise RuntimeRefusedError(
+                f"{path}: the file is {precision}, and {flavour} {self.version} made an engine of it that computes in {executed}; "
+                "take the fp32 file"
+            )
+        self._precision = executed
+        self._input, shape = _input_of(self._trt, self._engine)
+        super().__init__(path, [None, *shape[1:]])
+        self._runner = self._polygraphy.TrtRunner(self._engine)
+        self._runner.activate()
+
+    def _run(self, frames: Float32) -> Float32:
+        if len(frames) > MOST_BATCH:
+            raise RuntimeRefusedError(f"{self.path}: got a batch of {len(frames)}, and engines take at most {MOST_BATCH}")
+        with _refusals(self.path, self.name):
+            # It waits for the GPU; the arrays are the runner's, and written over by the next run.
+            (logits,) = self._runner.infer({self._input: frames}, check_inputs=False).values()
+        return np.array(logits, dtype=np.float32)
+
+    def _executed(self, shape: tuple[int, ...]) -> Executed:
+        return self._precision
+
+    def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
+        times: dict[str, list[float]] = {}
+
+        class Profiler(self._trt.IProfiler):  # type: ignore[misc, name-defined]
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                times.setdefault(layer_name, []).append(ms)
+
+        with self._polygraphy.TrtRunner(self._engine) as runner:
+            for _ in range(WARM_UP_RUNS):
+                runner.infer({self._input: frames})
+            runner.context.profiler = Profiler()
+            for _ in range(runs):
+                runner.infer({self._input: frames})
+        kinds = {str(layer.get("Name")): layer for layer in self._layers}
+        return [
+            LayerTime(
+                name=name,
+                op=str(kinds.get(name, {}).get("LayerType", "")),
+                covers=covered(kinds.get(name, {"Name": name})),
+                times_ms=np.array(values),
+            )
+            for name, values in times.items()
+        ]
+
+    def _release(self) -> None:
+        if getattr(self, "_runner", None) is not None:
+            self._runner.deactivate()
+        self._runner = self._engine = None
+
+
+def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = None) -> Path:
+    """The engine of the ONNX file at ``path`` for this machine, built where it is not there already.
+
+    For TensorRT-RTX no GPU is needed: its engines are finished on whichever GPU opens them.
+
+    Raises RuntimeNotFoundError where there is no TensorRT, or no GPU and it needs one, RuntimeRefusedError where it refuses the
+    model, BundleError where the engine cannot be written.
+    """
+    kind = FLAVOURS[flavour]
+    trt, polygraphy = _imported(kind)
+    gpu = first_gpu()
+    if isinstance(gpu, str) and not kind.is_rtx:
+        raise RuntimeNotFoundError(f"{flavour} builds on the GPU that it builds for: {gpu}; build on the device")
+    batches = (1, min(batch or 1, MOST_BATCH), MOST_BATCH)
+    fingerprint = Fingerprint(
+        runtime=flavour,
+        version=trt.__version__,
+        platform=f"linux-{machine()}",
+        gpu="any" if kind.is_rtx or isinstance(gpu, str) else _named(gpu),
+        onnx_sha256=sha256_of(path),
+        batches=batches,
+    )
+
+    def build(timing_cache: Path) -> bytes:
+        with _refusals(path, flavour):
+            network = polygraphy.network_from_onnx_path(str(path), strongly_typed=True)
+            _, parsed, *_ = network
+            name, shape = parsed.get_input(0).name, tuple(parsed.get_input(0).shape)
+            profile = polygraphy.Profile().add(name, *((size, *shape[1:]) for size in batches))
+            # TensorRT-RTX times nothing while it builds.
+            cache = {} if kind.is_rtx else {"load_timing_cache": str(timing_cache) if timing_cache.is_file() else None}
+            config = polygraphy.CreateConfig(
+                profiles=[profile], profiling_verbosity=trt.ProfilingVerbosity.DETAILED, **cache
+            )
+            save = {} if kind.is_rtx else {"save_timing_cache": str(timing_cache)}
+            return bytes(polygraphy.engine_bytes_from_network(network, config=config, **save))
+
+    return engine_for(path, fingerprint, build)
+
+
+def narrowest(layers: list[dict[str, Any]]) -> Executed:
+    """The narrowest type that a layer of the inspector's reads and computes in, by its own words."""
+    seen: set[Executed] = set()
+    for layer in layers:
+        if layer.get("LayerType") in MOVING:
+            continue
+        for tensor in layer.get("Inputs", ()):
+            words = str(tensor.get("Format/Datatype") or tensor.get("Datatype") or "")
+            seen.update(kind for word, kind in TYPES if word in words)
+    order: tuple[Executed, ...] = ("int8", "bf16", "fp16")
+    return next((kind for kind in order if kind in seen), "fp32")
+
+
+def covered(layer: dict[str, Any]) -> tuple[str, ...]:
+    """The ONNX nodes that a layer of the inspector's was made of: from its metadata, else from its name."""
+    noted = str(layer.get("Metadata", ""))
+    found = [part.split("]")[0].strip() for part in noted.split("[ONNX Layer:")[1:]]
+    return tuple(found) or tuple(part.strip() for part in str(layer["Name"]).split(" + "))
+
+
+def _inspected(trt: Any, engine: Any) -> list[dict[str, Any]]:
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return [layer for layer in json.loads(text).get("Layers", ()) if isinstance(layer, dict)]
+
+
+def _input_of(trt: Any, engine: Any) -> tuple[str, tuple[int, ...]]:
+    names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+    (name,) = [each for each in names if engine.get_tensor_mode(each) == trt.TensorIOMode.INPUT]
+    return name, tuple(engine.get_tensor_shape(name))
+
+
+def _named(gpu: Gpu) -> str:
+    return f"{gpu.name}, compute capability {gpu.compute_capability[0]}.{gpu.compute_capability[1]}"
+
+
+def _imported(flavour: Flavour) -> tuple[Any, Any]:
+    """TensorRT and Polygraphy's part for it; raises RuntimeNotFoundError where one is missing or too old."""
+    # Polygraphy is told by the environment which of the two it serves, once, when it is imported.
+    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if flavour.is_rtx else "0"
+    try:
+        trt = _first_of(flavour.modules)
+        sys.modules.setdefault(flavour.modules[0], trt)
+        polygraphy = importlib.import_module("polygraphy.backend.trt")
+        logger = importlib.import_module("polygraphy.logger").G_LOGGER
+    except (ImportError, OSError) as error:
+        raise RuntimeNotFoundError(f"{flavour.name} cannot be imported ({error}); install it: {flavour.install}") from error
+    if importlib.import_module("polygraphy.config").USE_TENSORRT_RTX != flavour.is_rtx:
+        raise RuntimeNotFoundError(f"{flavour.name}: this process has opened the other TensorRT; take a fresh one")
+    if tuple(int(part) for part in trt.__version__.split(".")[:2]) < flavour.least:
+        raise RuntimeNotFoundError(
+            f"{flavour.name} {trt.__version__} is too old; expected {'.'.join(map(str, flavour.least))} or newer: "
+            f"{flavour.install}. On JetPack 4 and 5, which have no newer one, use trtexec"
+        )
+    logger.module_severity = logger.CRITICAL
+    return trt, polygraphy
+
+
+def _first_of(modules: tuple[str, ...]) -> Any:
+    for name in modules[:-1]:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(modules[-1])
+
+
+@contextmanager
+def _refusals(path: Path, flavour: str) -> Iterator[None]:
+    """Say what Polygraphy raises in our words."""
+    exceptions = importlib.import_module("polygraphy.exception")
+    try:
+        yield
+    except exceptions.PolygraphyException as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RuntimeRefusedError(f"{path}: {flavour} refuses the model: {reason}") from error
