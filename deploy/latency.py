@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,16 +32,27 @@ from deploy.child_process import ask_child
 from deploy.errors import MeasurementError
 from deploy.host import package_version, processor_facts
 from deploy.interval import t_interval
-from deploy.latency_child import Request
+from deploy.latency_child import Opened, Request
 from deploy.machine_state import change_of_state, machine_state
 from deploy.progress import Progress, silent
-from deploy.results import LatencyRecord, Precision, Ratio
+from deploy.results import Executed, LatencyRecord, Precision, Ratio
 from deploy.runtimes.base import Float32
 
 log = logging.getLogger(__name__)
 
 LIMIT_S = 120.0
+# Of running for memory and energy, whose counters tick every millisecond.
+FOOTPRINT_S = 1.0
 CHILD_MODULE = "deploy.latency_child"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model to be measured: its file, the ``precision`` that was written in where that is known, and the runtime."""
+
+    path: Path
+    runtime: str = "onnxruntime"
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +79,16 @@ class _Sample:
     """What one process gave: samples by model, and what it said of itself."""
 
     samples_ns: dict[str, npt.NDArray[np.int64]]
-    runtime_version: str
-    precision: dict[str, Precision]
+    runtime_version: dict[str, str]
+    precision: dict[str, Executed]
     steady: dict[str, bool]
     affinity: list[int]
 
 
 def measure(
-    models: Mapping[str, Path],
+    models: Mapping[str, Model],
     *,
     frames: Float32,
-    runtime: str = "onnxruntime",
     threads: int = 1,
     batch: int = 1,
     target: str = "unknown",
@@ -94,7 +104,7 @@ def measure(
 ) -> Measurement:
     """Measure one model, or two against each other, as the module says.
 
-    ``models`` are paths by name; ``frames`` is float32 (n, 2, length) with n >= ``batch``, fed ``batch`` at a time and
+    ``models`` are by name; ``frames`` is float32 (n, 2, length) with n >= ``batch``, fed ``batch`` at a time and
     over again. Each of the ``processes`` warms every model up for ``warmup_s`` and until it is steady (or
     ``warmup_limit_s``, and then ``stable`` is false in the record), then times for ``seconds`` altogether and at least
     ``least_runs`` of each model, at most 120 s.
@@ -104,17 +114,16 @@ def measure(
     Raises MeasurementError for arguments that cannot be measured with, and where a process fails.
     """
     _check_arguments(models, frames, threads=threads, batch=batch, processes=processes, seconds=seconds)
-    hashes = {name: _hash(path) for name, path in models.items()}
+    hashes = {name: _hash(model.path) for name, model in models.items()}
     before = machine_state()
-    samples = []
+    samples, steps = [], processes + len(models)
     with tempfile.TemporaryDirectory(prefix="thinwave-", dir=scratch) as folder:
         np.save(Path(folder) / "frames.npy", frames, allow_pickle=False)
         for number in range(processes):
             # Every other process opens and times the second model first: what comes first has other memory.
             names = list(models) if number % 2 == 0 else list(models)[::-1]
             request = Request(
-                models=tuple((name, str(models[name].absolute())) for name in names),
-                runtime=runtime,
+                models=tuple(_opened(name, models[name]) for name in names),
                 threads=threads,
                 batch=batch,
                 frames=str(Path(folder) / "frames.npy"),
@@ -125,8 +134,17 @@ def measure(
                 warmup_s=warmup_s,
                 warmup_limit_s=warmup_limit_s,
             )
-            samples.append(_measure_in_child(request, number, processes, progress, child_command))
-            progress(number + 1, processes, "")
+            samples.append(_measure_in_child(request, number, steps, progress, child_command))
+            progress(number + 1, steps, "")
+        footprints: dict[str, dict[str, JsonValue]] = {}
+        for number, (name, model) in enumerate(models.items(), start=processes):
+            progress(number, steps, f"memory of {name}")
+            said = ask_for(
+                "footprint", model, Path(folder) / "frames.npy", threads=threads, batch=batch,
+                seconds=min(seconds, FOOTPRINT_S), child_command=child_command, number=number, steps=steps,
+            )  # fmt: skip
+            footprints[name] = {"memory_bytes": said["memory_bytes"], "energy_joules_per_run": said["energy_joules"]}
+            progress(number + 1, steps, "")
     changes = change_of_state(before, machine_state())
     if samples_path is not None:
         _write_samples(samples_path, samples)
@@ -137,11 +155,21 @@ def measure(
         "processes": processes,
         "thinwave_version": package_version("thinwave"),
     }
-    settings = {"target": target, "runtime": runtime, "batch": batch, "threads": threads}
+    settings = {"target": target, "batch": batch, "threads": threads}
     return Measurement(
         models={
             name: ModelLatency(
-                record=_record(name, samples, settings, {**conditions, "model_sha256": hashes[name]}),
+                record=_record(
+                    name,
+                    samples,
+                    {**settings, "runtime": models[name].runtime},
+                    {
+                        **conditions,
+                        **footprints[name],
+                        "model_sha256": hashes[name],
+                        "file_precision": models[name].precision,
+                    },
+                ),
                 samples_ns=tuple(sample.samples_ns[name] for sample in samples),
             )
             for name in models
@@ -151,7 +179,7 @@ def measure(
 
 
 def _check_arguments(
-    models: Mapping[str, Path], frames: Float32, *, threads: int, batch: int, processes: int, seconds: float
+    models: Mapping[str, Model], frames: Float32, *, threads: int, batch: int, processes: int, seconds: float
 ) -> None:
     if len(models) not in (1, 2):
         raise MeasurementError(f"one model is measured, or two against each other; got {len(models)}")
@@ -176,22 +204,61 @@ def _hash(path: Path) -> str:
         raise MeasurementError(f"{path}: the model cannot be read: {error.strerror}") from error
 
 
-def _measure_in_child(
-    request: Request, number: int, processes: int, progress: Progress, child_command: Sequence[str]
-) -> _Sample:
-    name = f"process {number + 1} of {processes}"
-    for path in request.samples:
-        Path(path).unlink(missing_ok=True)
+def _opened(name: str, model: Model) -> Opened:
+    return Opened(name=name, path=str(model.path.absolute()), precision=model.precision, runtime=model.runtime)
+
+
+def _ask(request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str]) -> dict[str, Any]:
     # What lies in the user's working directory must not come before the installed packages.
     environment = {**thread_environment(request.threads), "PYTHONSAFEPATH": "1"}
-    said = ask_child(
+    return ask_child(
         [*child_command, "-m", CHILD_MODULE],
         request.to_line(),
         environment=environment,
-        tell=lambda stage: progress(number, processes, stage),
-        name=name,
+        tell=lambda stage: progress(number, steps, stage),
+        name=f"process {number + 1} of {steps}",
     )
-    names = [model for model, _ in request.models]
+
+
+def ask_for(
+    what: Literal["footprint", "layers"],
+    model: Model,
+    frames: Path,
+    *,
+    threads: int,
+    batch: int,
+    runs: int = 0,
+    seconds: float = FOOTPRINT_S,
+    child_command: Sequence[str] = (sys.executable,),
+    number: int = 0,
+    steps: int = 1,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Ask a fresh process for one thing about one model, on the ``frames`` in an ``.npy``."""
+    request = Request(
+        models=(_opened("model", model),),
+        what=what,
+        threads=threads,
+        batch=batch,
+        frames=str(frames),
+        samples=(),
+        seconds=seconds,
+        least_runs=runs,
+        limit_s=LIMIT_S,
+        warmup_s=0.0,
+        warmup_limit_s=0.0,
+    )
+    return _ask(request, number, steps, progress, child_command)
+
+
+def _measure_in_child(
+    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str]
+) -> _Sample:
+    name = f"process {number + 1} of {steps}"
+    for path in request.samples:
+        Path(path).unlink(missing_ok=True)
+    said = _ask(request, number, steps, progress, child_command)
+    names = [model.name for model in request.models]
     try:
         times_ns = [np.load(path, allow_pickle=False) for path in request.samples]
         sample = _Sample(samples_ns=dict(zip(names, times_ns, strict=True)), **said)
@@ -214,7 +281,7 @@ def _record(
     other = [model for model in samples[0].samples_ns if model != name]
     return LatencyRecord(
         **settings,
-        runtime_version=samples[0].runtime_version,
+        runtime_version=samples[0].runtime_version[name],
         precision=samples[0].precision[name],
         p50_ms=p50_ms,
         p90_ms=p90_ms,

@@ -13,26 +13,44 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from deploy.affinity import cores_for, pin_to
 from deploy.errors import DeployError, MeasurementError
+from deploy.results import Precision
 
 # numpy and the runtime are imported in measure_here(), after the pinning: the threads they start inherit it.
 
 PARENT_GONE = 3
+# Between two looks at a board's power monitor.
+POWER_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A model to be opened: what it is called, its file, the precision that was written in, and the runtime."""
+
+    name: str
+    path: str
+    precision: Precision | None
+    runtime: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one process measures: ``models`` are (name, path) in the order of opening and of the turns."""
+    """What one process measures: ``models`` in the order of opening and of the turns.
 
-    models: tuple[tuple[str, str], ...]
-    runtime: str
+    ``what``: "times" of all models; or of the one model its "footprint", in ``seconds`` of running, or its "layers", in
+    ``least_runs`` runs.
+    """
+
+    models: tuple[Opened, ...]
+    what: Literal["times", "footprint", "layers"] = "times"
     threads: int
     batch: int
     frames: str
@@ -47,6 +65,12 @@ class Request:
         """Return the request as the line that goes to the child's stdin."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
+    @classmethod
+    def from_line(cls, line: bytes) -> Request:
+        """Read the line back."""
+        values = json.loads(line)
+        return cls(**{**values, "models": tuple(Opened(**model) for model in values["models"])})
+
 
 def main() -> int:
     """Serve one request; return the exit code. The last line on stderr says what went wrong."""
@@ -54,7 +78,11 @@ def main() -> int:
     try:
         line = _read_line()
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        result = measure_here(Request(**json.loads(line)), protocol)
+        request = Request.from_line(line)
+        if request.what == "times":
+            result = measure_here(request, protocol)
+        else:
+            result = footprint_here(request) if request.what == "footprint" else layers_here(request)
         _say(protocol, {"result": result})
     except DeployError as error:
         # One line: the parent shows the last one.
@@ -70,26 +98,19 @@ def measure_here(request: Request, protocol: int) -> dict[str, Any]:
 
     import numpy as np
 
-    from deploy.runtimes import open_runtime
     from deploy.stopwatch import Subject, take_turns, warm_up
 
-    frames = np.load(request.frames, allow_pickle=False)
-    batches = [
-        frames[first : first + request.batch] for first in range(0, len(frames) - request.batch + 1, request.batch)
-    ]
+    batches = _batches(request)
     with ExitStack() as opened:
-        runtimes = [
-            opened.enter_context(open_runtime(request.runtime, Path(path), threads=request.threads))
-            for _, path in request.models
-        ]
+        runtimes = [opened.enter_context(_open(model, request)) for model in request.models]
         subjects = [Subject(runtime.run, itertools.cycle(batches)) for runtime in runtimes]
         # Python's collector stops the process at moments that have nothing to do with the model.
         gc.collect()
         gc.disable()
         steady: dict[str, bool] = {}
-        for (name, _), subject in zip(request.models, subjects, strict=True):
-            _say(protocol, {"stage": f"warming up {name}"})
-            steady[name] = warm_up(subject, least_s=request.warmup_s, limit_s=request.warmup_limit_s)
+        for model, subject in zip(request.models, subjects, strict=True):
+            _say(protocol, {"stage": f"warming up {model.name}"})
+            steady[model.name] = warm_up(subject, least_s=request.warmup_s, limit_s=request.warmup_limit_s)
         _say(protocol, {"stage": "timing"})
         samples = take_turns(
             subjects,
@@ -102,11 +123,87 @@ def measure_here(request: Request, protocol: int) -> dict[str, Any]:
         for path, times_ns in zip(request.samples, samples, strict=True):
             np.save(path, np.array(times_ns, dtype=np.int64), allow_pickle=False)
         return {
-            "runtime_version": runtimes[0].version,
-            "precision": {name: r.precision for (name, _), r in zip(request.models, runtimes, strict=True)},
+            "runtime_version": {model.name: r.version for model, r in zip(request.models, runtimes, strict=True)},
+            "precision": {model.name: r.precision for model, r in zip(request.models, runtimes, strict=True)},
             "steady": steady,
             "affinity": cores,
         }
+
+
+def footprint_here(request: Request) -> dict[str, Any]:
+    """Open the one model in this process and run it for ``seconds``; return what that took of memory and energy.
+
+    ``memory_bytes`` is the peak of the resident set above what it was before the model was opened, with the runtime imported.
+    """
+    pin_to(cores_for(request.threads))
+
+    from deploy.footprint import energy_joules, forget_peak, peak_resident_bytes, power_watts, resident_bytes
+    from deploy.runtimes import import_runtime
+
+    (model,), batches = request.models, _batches(request)
+    import_runtime(model.runtime)
+    before, forgotten = resident_bytes(), forget_peak()
+    with _open(model, request) as runtime:
+        for batch in batches:
+            runtime.run(batch)
+        joules, started, runs = energy_joules(), time.perf_counter(), 0
+        watts = [power_watts()]
+        while (elapsed_s := time.perf_counter() - started) < request.seconds:
+            runtime.run(batches[runs % len(batches)])
+            runs += 1
+            if watts[0] is not None and elapsed_s > len(watts) * POWER_EVERY_S:
+                watts.append(power_watts())
+        after_joules = energy_joules()
+        peak = peak_resident_bytes()
+    taken = None if joules is None or after_joules is None else after_joules - joules
+    known = [each for each in watts if each is not None]
+    if known:
+        taken = elapsed_s * sum(known) / len(known)
+    return {
+        "memory_bytes": None if before is None or peak is None or not forgotten else max(0, peak - before),
+        # A counter that wrapped around says nothing.
+        "energy_joules": None if taken is None or taken <= 0 else taken / runs,
+    }
+
+
+def layers_here(request: Request) -> dict[str, Any]:
+    """Open the one model in this process; return what the runtime ran as layers, and what this core can do at best."""
+    pin_to(cores_for(request.threads))
+
+    import numpy as np
+
+    from deploy.peaks import measured_peaks
+
+    (model,), batches = request.models, _batches(request)
+    with _open(model, request) as runtime:
+        times = runtime.layer_times(batches[0], request.least_runs)
+        runtime.run(batches[0])
+        return {
+            "runtime_version": runtime.version,
+            "precision": runtime.precision,
+            "layers": [
+                {"name": each.name, "op": each.op, "covers": list(each.covers), "p50_ms": float(np.median(each.times_ms))}
+                for each in times
+            ],
+            "peaks": asdict(measured_peaks()),
+        }
+
+
+def _batches(request: Request) -> list[Any]:
+    import numpy as np
+
+    frames = np.load(request.frames, allow_pickle=False)
+    return [
+        frames[first : first + request.batch] for first in range(0, len(frames) - request.batch + 1, request.batch)
+    ]
+
+
+def _open(model: Opened, request: Request) -> Any:
+    from deploy.runtimes import open_runtime
+
+    return open_runtime(
+        model.runtime, Path(model.path), threads=request.threads, batch=request.batch, precision=model.precision
+    )
 
 
 def _take_stdout() -> int:

@@ -1,63 +1,157 @@
-"""Measuring bundles: the model of one, or of one against another, on the target that this machine is."""
+"""Measuring models, of a bundle or in a plain ONNX file, on the target that this machine is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deploy.bundle import Bundle
-from deploy.errors import BundleError
+from deploy.bundle import Bundle, Layer, open_bundle
+from deploy.bundle_check import check_bundle
+from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import describe_host
-from deploy.latency import Measurement, measure
+from deploy.latency import Measurement, Model, measure
+from deploy.layer_profile import LayerProfile, profile_layers
 from deploy.noise import noise_frames
 from deploy.progress import Progress, silent
+from deploy.results import PRECISIONS, Precision
+from deploy.runtimes import open_runtime
+from deploy.runtimes.base import Float32
 from deploy.targets import Target, check_is_here
 
 # Names in the measurement, the samples and the JSON. The ratio is against / bundle: how much faster the bundle is.
 AGAINST, BUNDLE = "against", "bundle"
+BEST = "best"
 
 # Enough different frames that no processor learns them by heart, few enough to stay in its cache.
 BATCHES_FED = 8
+# Of a look at each runtime and precision, to choose one.
+LOOK_PROCESSES, LOOK_S = 3, 0.5
 
 
-def profile_bundle(
-    bundle: Bundle,
-    against: Bundle | None = None,
+@dataclass(frozen=True)
+class Subject:
+    """What is profiled: a bundle, or a plain ONNX file, of which nothing is known but the ``length`` of its frames."""
+
+    path: Path
+    length: int
+    bundle: Bundle | None = None
+
+    @property
+    def sample_rate_hz(self) -> float | None:
+        """The rate that its frames were taken at, None where that is not known."""
+        return None if self.bundle is None else self.bundle.manifest.input.sample_rate_hz
+
+    def file(self, precision: Precision) -> Path:
+        """The file in ``precision``; raises BundleError where the bundle has none."""
+        return self.path if self.bundle is None else self.bundle.path_of(precision)
+
+    def model(self, precision: Precision, runtime: str) -> Model:
+        """What is measured."""
+        return Model(
+            path=self.file(precision), runtime=runtime, precision=None if self.bundle is None else precision
+        )
+
+    def layers(self, precision: Precision) -> Sequence[Layer]:
+        """What is known of its layers."""
+        return () if self.bundle is None else self.bundle.manifest.precisions[precision].layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A runtime and a precision that were looked at to find the best; ``problem`` says why it is none, None if it could be."""
+
+    runtime: str
+    precision: Precision
+    p50_ms: float | None
+    accuracy: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What was measured, in which ``runtime`` and ``precision``; ``looks`` are those that it was chosen from."""
+
+    measurement: Measurement
+    runtime: str
+    precision: Precision
+    looks: tuple[Look, ...] = ()
+    layers: LayerProfile | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The rows of ``latency`` are as in results.json, the one that was asked about first."""
+        models = self.measurement.models
+        return {
+            "latency": [models[name].record.to_json() for name in (BUNDLE, AGAINST) if name in models],
+            "speed_up": self.measurement.ratio.to_json() if self.measurement.ratio else None,
+            "looks": [vars(look) for look in self.looks],
+            "layers": None if self.layers is None else self.layers.to_json(),
+            "host": describe_host(),
+        }
+
+
+def open_subject(path: Path) -> Subject:
+    """Open what is to be profiled: a bundle's folder, held to its hashes, or an ONNX file.
+
+    Raises BundleError for a folder that is none, RuntimeRefusedError for a file that is no model from frames to logits.
+    """
+    if path.suffix != ".onnx" or path.is_dir():
+        bundle = open_bundle(path)
+        return Subject(path, bundle.manifest.input.shape[1], bundle)
+    with open_runtime("onnxruntime", path) as model:
+        if model.length is None:
+            raise RuntimeRefusedError(f"{path}: takes frames of any length; expected one, export it with a fixed length")
+        return Subject(path, model.length)
+
+
+def profile(
+    subject: Subject,
+    against: Subject | None = None,
     *,
     target: Target,
-    precision: str | None = None,
+    precision: Precision | None = None,
     runtime: str | None = None,
     threads: int | None = None,
     batch: int | None = None,
     processes: int = 10,
     seconds: float = 3.0,
+    with_layers: bool = False,
     samples_path: Path | None = None,
     progress: Progress = silent,
-) -> Measurement:
-    """Measure the bundle's model by the protocol of :mod:`deploy.latency`, in turns with the one it stands ``against``.
+) -> Profile:
+    """Measure ``subject`` by the protocol of :mod:`deploy.latency`, in turns with what it stands ``against``.
 
-    What is None is taken from the target's profile. Raises TargetError where this machine is not the target,
-    BundleError for a precision that a bundle does not hold or bundles whose frames differ, and MeasurementError.
+    What is None is taken from the target's profile. With the runtime ``"best"`` those of the target that are here are looked
+    at, in each precision (or the one that is asked for), and the fastest that is accurate is measured.
+
+    Raises TargetError where this machine is not the target, BundleError for a precision that a bundle does not hold or
+    models whose frames differ, and MeasurementError.
     """
     check_is_here(target)
-    chosen = precision or target.measuring.precision
-    models = {BUNDLE: bundle.path_of(chosen)}
-    if against is not None:
-        if against.manifest.input.shape != bundle.manifest.input.shape:
-            raise BundleError(
-                f"{bundle.folder} takes frames {bundle.manifest.input.shape} and {against.folder} takes "
-                f"{against.manifest.input.shape}; only models of the same frames are measured against each other"
-            )
-        models = {AGAINST: against.path_of(chosen), **models}
+    if against is not None and against.length != subject.length:
+        raise BundleError(
+            f"{subject.path} takes frames of {subject.length} samples and {against.path} of {against.length}; only models of "
+            "the same frames are measured against each other"
+        )
+    threads = target.measuring.threads if threads is None else threads
     batch = batch or target.measuring.batch
-    _, length = bundle.manifest.input.shape
-    return measure(
+    frames = noise_frames(BATCHES_FED * batch, subject.length, np.random.default_rng(0))
+    looks: tuple[Look, ...] = ()
+    chosen_precision, chosen_runtime = precision or target.measuring.precision, runtime or target.measuring.runtime
+    if runtime == BEST:
+        wanted = PRECISIONS if precision is None else (precision,)
+        looks = look_at_all(subject, target, frames, wanted, threads=threads, batch=batch, progress=progress)
+        chosen_runtime, chosen_precision = best_of(looks)
+    models = {BUNDLE: subject.model(chosen_precision, chosen_runtime)}
+    if against is not None:
+        models = {AGAINST: against.model(chosen_precision, chosen_runtime), **models}
+    measurement = measure(
         models,
-        frames=noise_frames(BATCHES_FED * batch, length, np.random.default_rng(0)),
-        runtime=runtime or target.measuring.runtime,
-        threads=target.measuring.threads if threads is None else threads,
+        frames=frames,
+        threads=threads,
         batch=batch,
         target=target.name,
         processes=processes,
@@ -65,12 +159,63 @@ def profile_bundle(
         samples_path=samples_path,
         progress=progress,
     )
+    layers = None
+    if with_layers:
+        layers = profile_layers(
+            models[BUNDLE], subject.layers(chosen_precision), frames, threads=threads, batch=batch
+        )
+    return Profile(
+        measurement=measurement, runtime=chosen_runtime, precision=chosen_precision, looks=looks, layers=layers
+    )
 
 
-def profile_json(measurement: Measurement) -> dict[str, Any]:
-    """Return the measurement for JSON: the machine, the record of each model, and the speed-up (null for one model)."""
-    return {
-        "host": describe_host(),
-        "models": {name: model.record.to_json() for name, model in measurement.models.items()},
-        "speed_up": measurement.ratio.to_json() if measurement.ratio else None,
-    }
+def look_at_all(
+    subject: Subject,
+    target: Target,
+    frames: Float32,
+    precisions: Sequence[Precision],
+    *,
+    threads: int,
+    batch: int,
+    progress: Progress,
+) -> tuple[Look, ...]:
+    """Check and briefly measure the subject in every runtime of the target and every precision that it is there in."""
+    if subject.bundle is None:
+        raise MeasurementError(
+            f"{subject.path}: the best runtime is the fastest that is accurate, and a plain ONNX file has no frames to judge "
+            "that by; export it as a bundle, or name a runtime"
+        )
+    held = [precision for precision in precisions if precision in subject.bundle.manifest.precisions]
+    pairs = [(runtime, precision) for runtime in target.runtimes for precision in held]
+    looks = []
+    for number, (runtime, precision) in enumerate(pairs):
+        progress(number, len(pairs), f"looking at {runtime}, {precision}")
+        p50_ms: float | None = None
+        accuracy: float | None = None
+        try:
+            (check,) = check_bundle(subject.bundle, runtime, precisions=[precision], threads=threads)
+            accuracy, problem = check.accuracy, "; ".join(check.problems) or None
+            if problem is None:
+                seen = measure(
+                    {BUNDLE: subject.model(precision, runtime)},
+                    frames=frames,
+                    threads=threads,
+                    batch=batch,
+                    processes=LOOK_PROCESSES,
+                    seconds=LOOK_S,
+                )
+                p50_ms = seen.models[BUNDLE].record.p50_ms
+        except (RuntimeNotFoundError, RuntimeRefusedError) as error:
+            problem = str(error)
+        looks.append(Look(runtime=runtime, precision=precision, p50_ms=p50_ms, accuracy=accuracy, problem=problem))
+    return tuple(looks)
+
+
+def best_of(looks: Sequence[Look]) -> tuple[str, Precision]:
+    """The runtime and precision of the fastest of ``looks``; raises MeasurementError where none could be measured."""
+    good = [(look.p50_ms, look) for look in looks if look.p50_ms is not None]
+    if not good:
+        why = "\n".join(f"  {look.runtime}, {look.precision}: {look.problem}" for look in looks)
+        raise MeasurementError(f"no runtime that is here is accurate:\n{why}")
+    best = min(good, key=lambda pair: pair[0])[1]
+    return best.runtime, best.precision

@@ -11,6 +11,15 @@ from deploy.strict_reading import Strict, read_strictly
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+RuntimeName = Literal[
+    "onnxruntime",
+    "onnxruntime-cuda",
+    "onnxruntime-tensorrt",
+    "openvino",
+    "openvino-bf16",
+    "tensorrt",
+    "tensorrt-rtx",
+]
 # What a runtime may make of them: bfloat16 is in no file, and some processors have it.
 Executed = Literal["fp32", "fp16", "bf16", "int8"]
 

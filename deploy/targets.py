@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from deploy.errors import TargetError
 from deploy.host import machine, processor_facts
-from deploy.results import Precision
+from deploy.results import Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
 from deploy.suggestion import did_you_mean
 
@@ -23,7 +23,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
-RuntimeName = Literal["onnxruntime"]
 READ_HERE = "read from the machine"
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from deploy.cgroup import cpu_quota_cores
 from deploy.host import usable_cores
-from deploy.results import PRECISIONS, Precision
+from deploy.results import PRECISIONS, Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
 from toolchain.errors import RecipeError
 
@@ -182,7 +182,7 @@ class ProfileTable(Strict):
     """``[profile]``: the target profile, and how its latency is measured."""
 
     target: str = "x86-cpu"
-    runtime: Literal["onnxruntime"] = "onnxruntime"
+    runtime: RuntimeName = "onnxruntime"
     threads: Count = 1
     batch: Annotated[int, Field(ge=1, le=65536)] = 1
     processes: Annotated[int, Field(ge=2, le=1000)] = 10

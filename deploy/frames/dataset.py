@@ -23,6 +23,8 @@ FINGERPRINT_FRAMES = 256
 MOST_NAME = 200
 # Of classes, in a message.
 MOST_SHOWN = 30
+# The one class of frames that nobody labelled.
+UNLABELLED = "unlabelled"
 # Fills float32 (n, 2, length) with the frames at int64 (n,) indices, which are in range.
 Read = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
 
@@ -36,6 +38,7 @@ class Dataset:
     ``source`` is the file's name without its folder, ``format`` the name of the reader.
     ``own_test`` is bool (N,), true for the frames that the file itself keeps for the test; None where it keeps none.
     ``block_frames`` is how many neighbours are worth reading together: 1 where frames are in memory.
+    ``labelled`` is false for frames to be classified, of which labels, classes and SNRs say nothing.
     ``read`` fills an array with frames; call :meth:`frames`, not it.
 
     Raises :class:`DatasetError` where labels, SNRs, classes and length do not fit together.
@@ -51,6 +54,7 @@ class Dataset:
     read: Read = field(repr=False)
     own_test: NDArray[np.bool_] | None = None
     block_frames: int = 1
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         # Views, for the arrays that were handed in stay their owner's to write to.

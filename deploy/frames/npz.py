@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import DatasetError
-from deploy.frames.dataset import Dataset, Read, from_memory
+from deploy.frames.dataset import UNLABELLED, Dataset, Read, from_memory
 from deploy.frames.gathering import block_frames, gather
 from deploy.frames.hdf5_dataset import check_ratio
 from deploy.frames.npz_archive import WAY_OUT, Archive, Member, open_archive
@@ -35,8 +35,10 @@ _PIECE_BYTES = 4 << 20
 _READ_AS_NEEDED = "Write it with np.savez and in C order (np.ascontiguousarray), which is read as needed"
 
 
-def open_npz(path: Path) -> Dataset:
+def open_npz(path: Path, *, labelled: bool = True) -> Dataset:
     """Open frames in an ``.npz``, as they are in the file, unscaled and, where unsigned, not centred.
+
+    Where they need not be ``labelled``, ``iq`` alone is enough.
 
     Frames that are read lazily are not compared with the zip's checksum, which would read all of them; everything that
     is read at opening is. Raises :class:`DatasetError` that names the array, and says how to write it.
@@ -51,7 +53,8 @@ def open_npz(path: Path) -> Dataset:
         raise DatasetError(f"{path}: not a regular file; expected an .npz. Name the file")
     with open_archive(path) as archive:
         members = archive.members(_NEEDED + _OPTIONAL)
-        iq = _checked_iq(archive, members)
+        unlabelled = not labelled and "label" not in members
+        iq = _checked_iq(archive, members, ("iq",) if unlabelled else _NEEDED)
         frames, _, length = iq.shape
         for name in ("label", "snr_db", "own_test"):
             if name in members:
@@ -61,24 +64,25 @@ def open_npz(path: Path) -> Dataset:
         return Dataset(
             source=path.name,
             format=FORMAT,
-            classes=_classes(archive, members["classes"]),
-            labels=_labels(archive, members["label"]),
-            snr_db=_float32(archive.read(members["snr_db"])),
+            classes=(UNLABELLED,) if unlabelled else _classes(archive, members["classes"]),
+            labels=np.zeros(frames, np.int64) if unlabelled else _labels(archive, members["label"]),
+            snr_db=np.zeros(frames, np.float32) if unlabelled else _float32(archive.read(members["snr_db"])),
             length=length,
             sample_rate_hz=_sample_rate_hz(archive, members),
             own_test=archive.read(members["own_test"]) if "own_test" in members else None,
             read=_reading(archive, iq),
             block_frames=1 if _in_memory(iq) else block_frames(2 * length * iq.dtype.itemsize),
+            labelled=not unlabelled,
         )
 
 
-def _checked_iq(archive: Archive, members: dict[str, Member]) -> Member:
+def _checked_iq(archive: Archive, members: dict[str, Member], needed: tuple[str, ...]) -> Member:
     """Check that what a set needs is there, that the frames are frames, and that they are no more than the file's."""
     source = archive.source
-    missing = [name for name in _NEEDED if name not in members]
+    missing = [name for name in needed if name not in members]
     if missing:
         raise DatasetError(
-            f"{source}: has no {' and no '.join(missing)}; it holds {archive.names()}, expected {', '.join(_NEEDED)}. "
+            f"{source}: has no {' and no '.join(missing)}; it holds {archive.names()}, expected {', '.join(needed)}. "
             f"{WAY_OUT}"
         )
     iq = members["iq"]

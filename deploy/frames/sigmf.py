@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import DatasetError
-from deploy.frames.dataset import Dataset
+from deploy.frames.dataset import UNLABELLED, Dataset
 from deploy.frames.gathering import block_frames, gather
 from deploy.frames.same_file import SameFile, read_into, same_file
 from deploy.frames.sigmf_metadata import (
@@ -50,8 +50,12 @@ _MOST_CUTS = 1 << 21
 _logger = logging.getLogger(__name__)
 
 
-def open_sigmf(path: Path, *, length: int = LENGTH, snr_db: float | None = None) -> Dataset:
+def open_sigmf(
+    path: Path, *, length: int = LENGTH, snr_db: float | None = None, labelled: bool = True
+) -> Dataset:
     """Open a recording by either of its two names, and cut its annotations into frames of ``length`` samples.
+
+    Where they need not be ``labelled``, a recording whose annotations name nothing is cut from end to end.
 
     ``snr_db`` is the SNR of annotations for which the file says none. Samples are read from the file when asked for;
     ``core:sha512`` is not compared, which would read all of them. Raises :class:`DatasetError` that names the field.
@@ -67,7 +71,12 @@ def open_sigmf(path: Path, *, length: int = LENGTH, snr_db: float | None = None)
     file = same_file(data)
     sample_bytes = 2 * dtype.itemsize
     segments = segments_of(metadata, file, sample_bytes)
-    cuts = _cut(metadata, segments, sample_bytes, length, snr_db)
+    unlabelled = not labelled and not metadata.annotations
+    if unlabelled:
+        cuts = _cut_all(metadata.path.name, segments, length)
+    else:
+        # Frames to be classified need no SNR.
+        cuts = _cut(metadata, segments, sample_bytes, length, snr_db if labelled or snr_db is not None else 0.0)
     classes = tuple(sorted({cut.label for cut in cuts}))
     numbers = {name: number for number, name in enumerate(classes)}
     counts = np.array([cut.frames for cut in cuts])
@@ -88,6 +97,7 @@ def open_sigmf(path: Path, *, length: int = LENGTH, snr_db: float | None = None)
             np.array([cut.offset_bytes for cut in cuts], dtype=np.int64),
         ),
         block_frames=block_frames(2 * length * dtype.itemsize),
+        labelled=not unlabelled,
     )
 
 
@@ -112,6 +122,22 @@ def _meta_path(path: Path) -> Path:
     elif path.suffix == ".sigmf-collection":
         hint = "Name the .sigmf-meta of one of its recordings"
     raise DatasetError(f"{path.name}: expected a {META_SUFFIX} or a {DATA_SUFFIX}. {hint}")
+
+
+def _cut_all(name: str, segments: list[Segment], length: int) -> list[_Cut]:
+    """Cut all samples into frames, capture by capture; raises DatasetError where none is as long as a frame."""
+    cuts = [
+        _Cut(UNLABELLED, 0.0, frames, segment.offset_bytes)
+        for segment in segments
+        if (frames := (segment.stop - segment.start) // length)
+    ]
+    total = sum(cut.frames for cut in cuts)
+    if not 0 < total <= _MOST_FRAMES or len(cuts) > _MOST_CUTS:
+        raise DatasetError(
+            f"{name}: gives {total} frames of {length} samples in {len(cuts)} captures; expected 1 to {_MOST_FRAMES} in at most "
+            f"{_MOST_CUTS}. Cut the recording into several, or take another"
+        )
+    return cuts
 
 
 def _cut(

@@ -12,7 +12,7 @@ from deploy.results import Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
 from deploy.suggestion import did_you_mean
 
-__all__ = ["RUNTIMES", "Float32", "LayerTime", "Runtime", "open_runtime"]
+__all__ = ["RUNTIMES", "Float32", "LayerTime", "Runtime", "import_runtime", "open_runtime"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,32 @@ def _tensorrt(flavour: str) -> Callable[[Path, Asked], Runtime]:
     return opened
 
 
-# A runtime is added with its file and one line here: its name, what it is imported from, how that is installed, how it opens.
-RUNTIMES: dict[str, tuple[str, str, Callable[[Path, Asked], Runtime]]] = {
-    "onnxruntime": ("onnxruntime", "pip install onnxruntime", _onnxruntime("CPUExecutionProvider")),
-    "onnxruntime-cuda": ("onnxruntime", "pip install onnxruntime-gpu", _onnxruntime("CUDAExecutionProvider")),
-    "onnxruntime-tensorrt": ("onnxruntime", "pip install onnxruntime-gpu", _onnxruntime("TensorrtExecutionProvider")),
-    "openvino": ("openvino", 'pip install "thinwave[openvino]"', _openvino(bfloat16=False)),
-    "openvino-bf16": ("openvino", 'pip install "thinwave[openvino]"', _openvino(bfloat16=True)),
-    "tensorrt": ("polygraphy", 'pip install "thinwave[tensorrt]"', _tensorrt("tensorrt")),
-    "tensorrt-rtx": ("polygraphy", "pip install polygraphy tensorrt-rtx-cu12", _tensorrt("tensorrt-rtx")),
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A runtime: what it is imported from, how that is installed, and how it opens a file."""
+
+    module: str
+    install: str
+    opened: Callable[[Path, Asked], Runtime]
+
+
+GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+OPENVINO = 'pip install "thinwave[openvino]"'
+# A runtime is added with its file, one line here, and its name in deploy.results.
+RUNTIMES: dict[str, Known] = {
+    "onnxruntime": Known(
+        module="onnxruntime", install="pip install onnxruntime", opened=_onnxruntime("CPUExecutionProvider")
+    ),
+    "onnxruntime-cuda": Known(module="onnxruntime", install=GPU_BUILD, opened=_onnxruntime("CUDAExecutionProvider")),
+    "onnxruntime-tensorrt": Known(
+        module="onnxruntime", install=GPU_BUILD, opened=_onnxruntime("TensorrtExecutionProvider")
+    ),
+    "openvino": Known(module="openvino", install=OPENVINO, opened=_openvino(bfloat16=False)),
+    "openvino-bf16": Known(module="openvino", install=OPENVINO, opened=_openvino(bfloat16=True)),
+    "tensorrt": Known(module="polygraphy", install='pip install "thinwave[tensorrt]"', opened=_tensorrt("tensorrt")),
+    "tensorrt-rtx": Known(
+        module="polygraphy", install="pip install polygraphy tensorrt-rtx-cu12", opened=_tensorrt("tensorrt-rtx")
+    ),
 }
 
 
@@ -74,13 +91,18 @@ def open_runtime(
     Raises RuntimeNotFoundError for a name that is not in :data:`RUNTIMES` or a library that is not installed, and
     RuntimeRefusedError for a file that the runtime refuses.
     """
+    import_runtime(name)
+    return RUNTIMES[name].opened(path, Asked(threads=threads, batch=batch, precision=precision))
+
+
+def import_runtime(name: str) -> None:
+    """Import the library behind the runtime called ``name``; raises RuntimeNotFoundError where there is none."""
     if name not in RUNTIMES:
         raise RuntimeNotFoundError(
             f'no runtime is named "{name}"{did_you_mean(name, RUNTIMES)}; there are: {", ".join(RUNTIMES)}'
         )
-    module, install, opened = RUNTIMES[name]
+    known = RUNTIMES[name]
     try:
-        importlib.import_module(module)
+        importlib.import_module(known.module)
     except ImportError as error:
-        raise RuntimeNotFoundError(f"{name} cannot be imported ({error}); install it: {install}") from error
-    return opened(path, Asked(threads=threads, batch=batch, precision=precision))
+        raise RuntimeNotFoundError(f"{name} cannot be imported ({error}); install it: {known.install}") from error

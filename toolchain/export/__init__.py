@@ -6,7 +6,7 @@ from toolchain.export.int8 import to_int8
 from toolchain.export.layers import layers_of
 from toolchain.export.onnx_file import OPSET, export_onnx
 from toolchain.export.origin import Origin, from_model, from_onnx
-from toolchain.export.parity import most_difference, parity_of, require_parity
+from toolchain.export.parity import parity_of, require_parity
 
 __all__ = [
     "OPSET",
@@ -17,7 +17,6 @@ __all__ = [
     "from_model",
     "from_onnx",
     "layers_of",
-    "most_difference",
     "parity_of",
     "require_parity",
     "score_on_test",

@@ -1,0 +1,66 @@
+"""What a bundle's model says to frames: a class each, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deploy.bundle import Bundle
+from deploy.frames.dataset import Dataset
+from deploy.progress import Progress, silent
+from deploy.results import Precision
+from deploy.runtimes import open_runtime
+from deploy.runtimes.base import Float32
+
+# Frames at once; TensorRT's engines take no more.
+BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """``predicted`` int64 (n,) are classes in the order of the logits; ``confidence`` float32 (n,) their softmax, 0 to 1.
+
+    ``correct`` is the share of frames named rightly, None where the frames have no labels, or others than the model.
+    """
+
+    classes: tuple[str, ...]
+    predicted: npt.NDArray[np.int64]
+    confidence: Float32
+    correct: float | None
+
+
+def classify(
+    bundle: Bundle,
+    frames: Dataset,
+    *,
+    precision: Precision,
+    runtime: str,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Answers:
+    """Run all ``frames`` through the bundle's model; raises as :func:`deploy.runtimes.open_runtime`."""
+    classes = bundle.manifest.classes
+    predicted, confidence = np.empty(len(frames), np.int64), np.empty(len(frames), np.float32)
+    with open_runtime(runtime, bundle.path_of(precision), threads=threads, precision=precision) as model:
+        for start in range(0, len(frames), BATCH):
+            stop = min(start + BATCH, len(frames))
+            chances = softmax(model.run(frames.frames(np.arange(start, stop))))
+            predicted[start:stop], confidence[start:stop] = chances.argmax(axis=1), chances.max(axis=1)
+            progress(stop, len(frames), "frames")
+    return Answers(classes=classes, predicted=predicted, confidence=confidence, correct=_correct(frames, classes, predicted))
+
+
+def softmax(logits: Float32) -> Float32:
+    """The shares (n, classes) that logits stand for, each row of sum 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Float32 = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _correct(frames: Dataset, classes: tuple[str, ...], predicted: npt.NDArray[np.int64]) -> float | None:
+    if not frames.labelled or not set(frames.classes) <= set(classes):
+        return None
+    numbers = np.array([classes.index(name) for name in frames.classes])
+    return float((numbers[frames.labels] == predicted).mean())

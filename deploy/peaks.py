@@ -1,0 +1,43 @@
+"""What the cores that this process is pinned to can do at best, measured: products, and bytes from the cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+# Large enough that a call is nothing beside the work, small enough to stay in a second-level cache.
+MATRIX = 384
+COPIED_BYTES = 1 << 19
+TRIES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """``gmacs_per_s``: float32 multiply-accumulates, in units of 1e9; ``gbytes_per_s``: bytes read and written in the cache."""
+
+    gmacs_per_s: float
+    gbytes_per_s: float
+
+
+def measured_peaks() -> Peaks:
+    """The best of some tries of a product of matrices, and of a copy, by numpy."""
+    a = np.ones((MATRIX, MATRIX), np.float32)
+    product = np.empty_like(a)
+    source, copy = (np.zeros(COPIED_BYTES, np.uint8) for _ in range(2))
+    return Peaks(
+        gmacs_per_s=MATRIX**3 / _shortest_s(lambda: np.matmul(a, a, out=product)) / 1e9,
+        # A byte that is copied is read and written.
+        gbytes_per_s=2 * COPIED_BYTES / _shortest_s(lambda: np.copyto(copy, source)) / 1e9,
+    )
+
+
+def _shortest_s(work: Callable[[], object]) -> float:
+    shortest = float("inf")
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        work()
+        shortest = min(shortest, time.perf_counter() - started)
+    return shortest
