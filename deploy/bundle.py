@@ -43,8 +43,8 @@ class InputFormat(Strict):
 class Parity(Strict):
     """How near a file is to the model that it came from, seen at export on ``frames`` frames.
 
-    ``max_abs_diff`` is the largest difference of logits, ``agreement`` the share of frames that get the same class, ``accuracy``
-    the share that the file names rightly.
+    ``max_abs_diff`` is the largest difference of logits, ``agreement`` the share of frames that get the same class,
+    ``accuracy`` the share that the file names rightly.
     """
 
     frames: PositiveInt

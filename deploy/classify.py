@@ -49,7 +49,9 @@ def classify(
             chances = softmax(model.run(frames.frames(np.arange(start, stop))))
             predicted[start:stop], confidence[start:stop] = chances.argmax(axis=1), chances.max(axis=1)
             progress(stop, len(frames), "frames")
-    return Answers(classes=classes, predicted=predicted, confidence=confidence, correct=_correct(frames, classes, predicted))
+    return Answers(
+        classes=classes, predicted=predicted, confidence=confidence, correct=_correct(frames, classes, predicted)
+    )
 
 
 def softmax(logits: Float32) -> Float32:

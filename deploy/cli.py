@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -21,22 +22,41 @@ from deploy.command_line import (
     writable_file,
     write_json,
 )
+from deploy.results import PRECISIONS, Precision, RuntimeName
 
 FOLDER = click.Path(path_type=Path)
+# Timed seconds a process.
+TIMED_S = {"quick": 3.0, "official": 60.0}
+
+
+precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="Which file. [default: the target's]"
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads, as many as cores at most."
+)
 
 
 @click.command(
     cls=JsonCommand,
     context_settings=CONTEXT,
-    epilog="\b\nExample: how fast is it, and how many times faster than the original?\n"
-    "  thinwave profile out/pruned --against out/original --json latency.json",
+    epilog="\b\nExamples:\n"
+    "  thinwave profile out/pruned --against out/original --json latency.json\n"
+    "  thinwave profile out/pruned --runtime best\n"
+    "  thinwave profile out/pruned --precision int8 --runtime openvino --layers\n"
+    "  thinwave profile theirs.onnx --batch 64 --official",
 )
-@click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
+@click.argument("bundle_path", metavar="BUNDLE|FILE.onnx", type=FOLDER)
 @click.option(
     "--against", "against_path", metavar="BUNDLE2", type=FOLDER, help="Measure in turns with this one: speed-up."
 )
-@click.option("--precision", metavar="NAME", help="fp32, fp16 or int8. [default: the target's]")
-@click.option("--runtime", metavar="NAME", help="The runtime to measure in. [default: the target's]")
+@precision_option
+@click.option(
+    "--runtime",
+    type=click.Choice((*get_args(RuntimeName), "best")),
+    metavar="NAME",
+    help=f"{', '.join(get_args(RuntimeName))}; or best: the fastest that is here and accurate. [default: the target's]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads, each pinned to a core. [default: the target's]")
 @click.option("--batch", type=click.IntRange(min=1), help="Frames a run. [default: the target's]")
 @click.option("--target", metavar="NAME|FILE", help="Target profile. [default: the one for this machine]")
@@ -47,35 +67,42 @@ FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="Fresh processes; the intervals are over them.",
 )
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Timed seconds a process, at most 120.")
+@click.option("--quick", "quick_or_official", flag_value="quick", help="Time 3 s a process. This is the default.")
+@click.option("--official", "quick_or_official", flag_value="official", help="Time 60 s a process.")
+@click.option("--seconds", type=float, help="Timed seconds a process, at most 120, in place of these.")
+@click.option("--layers", "with_layers", is_flag=True, help="Say where the time goes, layer by layer.")
 @click.option("--samples", "samples_path", metavar="FILE", callback=writable_file, help="Keep every sample in an .npz.")
 @json_option
 def profile(
     bundle_path: Path,
     against_path: Path | None,
-    precision: str | None,
+    precision: Precision | None,
     runtime: str | None,
     threads: int | None,
     batch: int | None,
     target: str | None,
     processes: int,
-    seconds: float,
+    quick_or_official: str | None,
+    seconds: float | None,
+    with_layers: bool,
     samples_path: str | None,
     json_path: str | None,
 ) -> None:
     """Measure latency on this machine: single stream, host to host, in fresh processes."""
-    from deploy.bundle import open_bundle
-    from deploy.latency_table import latency_table, reservations, summary
-    from deploy.profiling import AGAINST, BUNDLE, profile_bundle, profile_json
+    if seconds is not None and quick_or_official is not None:
+        raise click.UsageError(f"--seconds and --{quick_or_official} both say how long; give one")
+    from deploy.latency_table import latency_table, layer_table, looks_table, reservations, summary
+    from deploy.profiling import AGAINST, BUNDLE, open_subject
+    from deploy.profiling import profile as profile_subject
     from deploy.progress import progress_bar
     from deploy.targets import load_target, this_machine
 
     profile_of = load_target(target) if target else this_machine()
-    bundle = open_bundle(bundle_path)
-    against = open_bundle(against_path) if against_path else None
+    subject = open_subject(bundle_path)
+    against = open_subject(against_path) if against_path else None
     with progress_bar(stderr, "processes") as progress:
-        measurement = profile_bundle(
-            bundle,
+        found = profile_subject(
+            subject,
             against,
             target=profile_of,
             precision=precision,
@@ -83,44 +110,154 @@ def profile(
             threads=threads,
             batch=batch,
             processes=processes,
-            seconds=seconds,
+            seconds=seconds or TIMED_S[quick_or_official or "quick"],
+            with_layers=with_layers,
             samples_path=Path(samples_path) if samples_path else None,
             progress=progress,
         )
     if json_path:
-        write_json(json_path, profile_json(measurement))
+        write_json(json_path, found.to_json())
     if json_path != "-":
         console = stdout()
-        console.print(latency_table(measurement, {BUNDLE: str(bundle_path), AGAINST: str(against_path)}))
-        for sentence in summary(measurement, bundle.manifest, BUNDLE):
+        if found.looks:
+            console.print(looks_table(found.looks, (found.runtime, found.precision)))
+        console.print(latency_table(found.measurement, {BUNDLE: str(bundle_path), AGAINST: str(against_path)}))
+        for sentence in summary(found.measurement, subject.length, subject.sample_rate_hz, BUNDLE):
             console.print(sentence)
-    for sentence in reservations(measurement, precision or profile_of.measuring.precision):
+        if found.layers is not None:
+            console.print(layer_table(found.layers))
+    for sentence in reservations(found.measurement):
         stderr.print(f"note: {sentence}")
 
 
-@click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave check out/pruned")
+@click.command(
+    cls=JsonCommand,
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n  thinwave check out/pruned\n  thinwave check out/pruned --runtime openvino --precision int8",
+)
 @click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
 @click.option("--runtime", metavar="NAME", default="onnxruntime", show_default=True, help="The runtime to open it in.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="One file alone. [default: all]")
+@threads_option
 @json_option
-def check(bundle_path: Path, runtime: str, json_path: str | None) -> None:
-    """Check a bundle: manifest, sizes and hashes; then open every file and run a batch through it."""
-    from rich.table import Table
-
+def check(bundle_path: Path, runtime: str, precision: Precision | None, threads: int, json_path: str | None) -> None:
+    """Check a bundle: every hash; then that each file answers to the reference frames here as it should."""
     from deploy.bundle import open_bundle
     from deploy.bundle_check import check_bundle
+    from deploy.check_table import check_table, check_to_json
+    from deploy.errors import BundleError
+    from deploy.progress import progress_bar
 
     bundle = open_bundle(bundle_path)
-    checks = check_bundle(bundle, runtime)
+    with progress_bar(stderr, "check") as progress:
+        checks = check_bundle(
+            bundle, runtime, precisions=None if precision is None else [precision], threads=threads, progress=progress
+        )
     if json_path:
-        rows = {c.precision: {"file": c.path.name, "bytes": c.size_bytes, "executed": c.executed} for c in checks}
-        write_json(json_path, {"model": bundle.manifest.model, "runtime": runtime, "precisions": rows})
+        write_json(json_path, check_to_json(bundle.manifest, runtime, checks))
     if json_path != "-":
-        table = Table("precision", "file", "bytes", "executed in", title=bundle.manifest.model, title_justify="left")
-        for c in checks:
-            table.add_row(c.precision, c.path.name, f"{c.size_bytes:,}", c.executed)
+        stdout().print(check_table(bundle.manifest, runtime, checks))
+    if wrong := [f"  {each.file}: {problem}" for each in checks for problem in each.problems]:
+        raise BundleError(
+            f"{bundle_path}: whole, but in {runtime} it does not compute what it did where it was exported\n"
+            + "\n".join(wrong)
+        )
+    if json_path != "-":
+        stdout().print(f"{bundle_path}: whole, and in {runtime} it answers as it should")
+
+
+@click.command(
+    context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave build out/pruned --runtime tensorrt --precision fp16"
+)
+@click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
+@click.option(
+    "--runtime", type=click.Choice(("tensorrt", "tensorrt-rtx")), default="tensorrt", show_default=True,
+    help="Which TensorRT. Engines of tensorrt-rtx can be built where no GPU is.",
+)  # fmt: skip
+@click.option("--precision", type=click.Choice(PRECISIONS), help="One file alone. [default: all]")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1, max=64),
+    default=1,
+    show_default=True,
+    help="The batch to tune it for; it takes 1 to 64.",
+)
+def build(bundle_path: Path, runtime: str, precision: Precision | None, batch: int) -> None:
+    """Build engines for this machine beforehand; `profile` builds them too where they are not there."""
+    from deploy.bundle import open_bundle
+    from deploy.progress import progress_bar
+    from deploy.runtimes.tensorrt import build_engine
+
+    bundle = open_bundle(bundle_path)
+    wanted = tuple(bundle.manifest.precisions) if precision is None else (precision,)
+    built = {}
+    with progress_bar(stderr, "build") as progress:
+        for number, each in enumerate(wanted):
+            progress(number, len(wanted), each)
+            built[each] = build_engine(bundle.path_of(each), flavour=runtime, batch=batch)
+    for each, path in built.items():
+        stdout().print(f"{each}: {path}, {path.stat().st_size:,} bytes", soft_wrap=True)
+
+
+@click.command(
+    cls=JsonCommand,
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave classify out/pruned recording.sigmf-meta\n"
+    "  thinwave classify out/pruned frames.npz --json answers.json",
+)
+@click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
+@click.argument("frames_path", metavar="FRAMES", type=FOLDER)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Which file.")
+@click.option("--runtime", metavar="NAME", default="onnxruntime", show_default=True, help="The runtime to run it in.")
+@threads_option
+@json_option
+def classify(
+    bundle_path: Path, frames_path: Path, precision: Precision, runtime: str, threads: int, json_path: str | None
+) -> None:
+    """Name the modulation of every frame in FRAMES: an .npz, a .h5 of thinwave's, or a SigMF recording, labelled or not."""
+    from deploy.bundle import open_bundle
+    from deploy.classify import classify as answers_of
+    from deploy.classify_table import answers_to_json, classify_table
+    from deploy.frames.opening import open_frames
+    from deploy.progress import progress_bar
+
+    bundle = open_bundle(bundle_path)
+    frames = open_frames(frames_path, bundle.manifest.input.shape[1])
+    with progress_bar(stderr, "classify") as progress:
+        answers = answers_of(bundle, frames, precision=precision, runtime=runtime, threads=threads, progress=progress)
+    if json_path:
+        write_json(json_path, answers_to_json(frames, answers))
+    if json_path != "-":
         console = stdout()
-        console.print(table)
-        console.print(f"{bundle_path}: whole, and it runs in {runtime}")
+        console.print(classify_table(str(frames_path), answers))
+        if answers.correct is not None:
+            console.print(f"{answers.correct:.2%} of the frames as they are labelled")
+
+
+@click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave doctor")
+@json_option
+def doctor(json_path: str | None) -> None:
+    """Say what is here to run and measure models with, why something is not, and what to install."""
+    from rich.table import Table
+
+    from deploy.doctor import measuring_here, runtimes_here
+    from deploy.host import describe_host
+
+    runtimes, measuring = runtimes_here(), measuring_here()
+    if json_path:
+        values = {
+            "runtimes": {each.what: {"version": each.found, "problem": each.problem} for each in runtimes},
+            "measuring": {each.what: {"found": each.found, "problem": each.problem} for each in measuring},
+            "host": describe_host(),
+        }
+        write_json(json_path, values)
+    if json_path != "-":
+        for title, findings in (("runtimes", runtimes), ("measuring", measuring)):
+            table = Table(title, "here", "why not, and the way out", title_justify="left")
+            for each in findings:
+                table.add_row(each.what, each.found or "-", each.problem or "")
+            stdout().print(table)
 
 
 @click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave targets")
@@ -151,13 +288,13 @@ def targets(json_path: str | None) -> None:
         stdout().print(table)
 
 
-DEVICE_COMMANDS: tuple[click.Command, ...] = (profile, check, targets)
+DEVICE_COMMANDS: tuple[click.Command, ...] = (check, profile, build, classify, doctor, targets)
 
 
 @click.group(context_settings=CONTEXT, commands=list(DEVICE_COMMANDS))
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def device() -> None:
-    """On the device: check a bundle, and measure it."""
+    """On the device: check a bundle, measure it, and let it name modulations."""
 
 
 def main() -> None:

@@ -138,10 +138,11 @@ def footprint_here(request: Request) -> dict[str, Any]:
     pin_to(cores_for(request.threads))
 
     from deploy.footprint import energy_joules, forget_peak, peak_resident_bytes, power_watts, resident_bytes
-    from deploy.runtimes import import_runtime
+    from deploy.runtimes import version_here
 
     (model,), batches = request.models, _batches(request)
-    import_runtime(model.runtime)
+    # Imported, it is a part of what was there before.
+    version_here(model.runtime)
     before, forgotten = resident_bytes(), forget_peak()
     with _open(model, request) as runtime:
         for batch in batches:
@@ -182,7 +183,12 @@ def layers_here(request: Request) -> dict[str, Any]:
             "runtime_version": runtime.version,
             "precision": runtime.precision,
             "layers": [
-                {"name": each.name, "op": each.op, "covers": list(each.covers), "p50_ms": float(np.median(each.times_ms))}
+                {
+                    "name": each.name,
+                    "op": each.op,
+                    "covers": list(each.covers),
+                    "p50_ms": float(np.median(each.times_ms)),
+                }
                 for each in times
             ],
             "peaks": asdict(measured_peaks()),
@@ -193,9 +199,7 @@ def _batches(request: Request) -> list[Any]:
     import numpy as np
 
     frames = np.load(request.frames, allow_pickle=False)
-    return [
-        frames[first : first + request.batch] for first in range(0, len(frames) - request.batch + 1, request.batch)
-    ]
+    return [frames[first : first + request.batch] for first in range(0, len(frames) - request.batch + 1, request.batch)]
 
 
 def _open(model: Opened, request: Request) -> Any:

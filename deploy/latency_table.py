@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from deploy.bundle import Manifest
 from deploy.latency import Measurement
+from deploy.layer_profile import LayerProfile
+from deploy.profiling import Look
 from deploy.results import LatencyRecord
 
 GOOD_PROCESSES = 10
@@ -24,6 +25,10 @@ ROWS: dict[str, Callable[[LatencyRecord], str]] = {
     "runs": lambda record: f"{record.runs:,}",
     "executed in": lambda record: record.precision,
     "frames a second": lambda record: f"{frames_per_s(record):,.0f}",
+    "memory": lambda record: _or_unknown(record, "memory_bytes", lambda size: f"{size / 2**20:.1f} MiB"),
+    "energy a run": lambda record: _or_unknown(
+        record, "energy_joules_per_run", lambda joules: f"{1e3 * joules:.3g} mJ"
+    ),
 }
 
 
@@ -48,33 +53,73 @@ def frames_per_s(record: LatencyRecord) -> float:
     return 1000.0 * record.batch / record.p50_ms
 
 
-def summary(measurement: Measurement, manifest: Manifest, name: str) -> Iterator[str]:
-    """Yield sentences about the model called ``name``: its speed-up where there is one, and its rate in radio terms."""
+def summary(measurement: Measurement, length: int, sample_rate_hz: float | None, name: str) -> Iterator[str]:
+    """Yield sentences about the model called ``name``: its speed-up where there is one, and its rate in radio terms.
+
+    ``length`` is in samples, ``sample_rate_hz`` is what its frames were taken at, where that is known.
+    """
     record = measurement.models[name].record
     if ratio := measurement.ratio:
         processes = _condition(record, "processes")
         yield f"speed-up {ratio.ratio:.4f} times ({ratio.low:.4f} to {ratio.high:.4f}, 95 % over {processes} processes)"
-    samples_per_s = frames_per_s(record) * manifest.input.shape[1]
-    rate_hz = manifest.input.sample_rate_hz
-    if rate_hz is None:
+    samples_per_s = frames_per_s(record) * length
+    if sample_rate_hz is None:
         yield f"{samples_per_s / 1e6:.3g} million IQ samples a second"
     else:
-        real_time = samples_per_s / rate_hz
+        real_time = samples_per_s / sample_rate_hz
         yield (
             f"{samples_per_s / 1e6:.3g} million IQ samples a second: "
-            f"{real_time:.3g} times real time at {rate_hz / 1e3:g} kHz"
+            f"{real_time:.3g} times real time at {sample_rate_hz / 1e3:g} kHz"
         )
 
 
-def reservations(measurement: Measurement, asked_precision: str | None) -> Iterator[str]:
+def looks_table(looks: Sequence[Look], chosen: tuple[str, str]) -> Table:
+    """Return a table of the runtimes and precisions that were looked at, with the ``chosen`` one marked."""
+    table = Table("runtime", "precision", title="looked at, three short processes each", title_justify="left")
+    for heading in ("p50 in ms", "accuracy"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for look in looks:
+        table.add_row(
+            look.runtime,
+            look.precision,
+            "-" if look.p50_ms is None else _figure(look.p50_ms),
+            "-" if look.accuracy is None else f"{look.accuracy:.2%}",
+            look.problem or ("the fastest" if (look.runtime, look.precision) == chosen else ""),
+        )
+    return table
+
+
+def layer_table(profile: LayerProfile) -> Table:
+    """Return a table with a row a layer as the runtime ran it: time, share, products, bytes, and what bounds it."""
+    total_ms = sum(row.p50_ms for row in profile.rows) or 1.0
+    table = Table("layer", "kind", title=f"layers, {total_ms:.4g} ms while watched", title_justify="left")
+    for heading in ("p50 in µs", "share", "MACs", "bytes"):
+        table.add_column(heading, justify="right")
+    table.add_column("bound by")
+    for row in profile.rows:
+        table.add_row(
+            row.covers[0] if row.covers else row.name,
+            row.op,
+            f"{1e3 * row.p50_ms:.1f}",
+            f"{row.p50_ms / total_ms:.1%}",
+            "-" if row.macs is None else f"{row.macs:,}",
+            "-" if row.size_bytes is None else f"{row.size_bytes:,}",
+            row.bound or "-",
+        )
+    return table
+
+
+def reservations(measurement: Measurement) -> Iterator[str]:
     """Yield, a sentence each, what a reader must know before trusting the figures; nothing where all is sound."""
     for name, model in measurement.models.items():
         record = model.record
         if unsteady := _condition(record, "unstable_processes"):
             processes = _condition(record, "processes")
             yield f"{name}: not steady after the longest warm-up in {unsteady} of {processes} processes"
-        if asked_precision and record.precision != asked_precision:
-            yield f"{name}: {asked_precision} was asked for, and the runtime executed {record.precision}"
+        written = _condition(record, "file_precision")
+        if written not in (None, record.precision):
+            yield f"{name}: the file is {written}, and {record.runtime} executed {record.precision}"
     record = next(iter(measurement.models.values())).record
     if _condition(record, "processes") < GOOD_PROCESSES:
         yield f"fewer than {GOOD_PROCESSES} processes: the intervals are wide and may mislead"
@@ -88,6 +133,11 @@ def reservations(measurement: Measurement, asked_precision: str | None) -> Itera
 
 def _condition(record: LatencyRecord, name: str) -> Any:
     return record.conditions[name]
+
+
+def _or_unknown(record: LatencyRecord, name: str, say: Callable[[float], str]) -> str:
+    value = _condition(record, name)
+    return "unknown" if value is None else say(value)
 
 
 def _figure(milliseconds: float) -> str:

@@ -26,7 +26,7 @@ class LayerRow:
     """What the runtime ran as one. ``covers`` names the nodes of the file that the manifest knows, ``p50_ms`` is of the batch.
 
     ``macs`` and ``size_bytes`` (in, out and weights, as the file has them) are of the batch too, None where nothing is known
-    of it. ``bound`` says what takes longest by the peaks of this machine: the arithmetic, the bytes, or starting a layer at all.
+    of it. ``bound`` says what takes longest by this machine's peaks: the arithmetic, the bytes, or starting a layer at all.
     """
 
     name: str

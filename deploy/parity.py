@@ -6,7 +6,7 @@ import numpy as np
 
 from deploy.runtimes.base import Float32
 
-# Asked for of float32, whose arithmetic another runtime does in another order: of the largest logit, with which rounding errors
+# Asked for of float32, whose sums another runtime adds up in another order: of the largest logit, with which rounding errors
 # grow, or absolute where that is below 1.
 MOST_DIFFERENCE = 1e-4
 # Asked for of narrower types, which each runtime rounds in its own way: shares of the frames.

@@ -16,7 +16,7 @@ TRIES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """``gmacs_per_s``: float32 multiply-accumulates, in units of 1e9; ``gbytes_per_s``: bytes read and written in the cache."""
+    """``gmacs_per_s``: float32 multiply-accumulates, in 1e9 a second; ``gbytes_per_s``: bytes read and written in cache."""
 
     gmacs_per_s: float
     gbytes_per_s: float

@@ -18,7 +18,7 @@ from deploy.layer_profile import LayerProfile, profile_layers
 from deploy.noise import noise_frames
 from deploy.progress import Progress, silent
 from deploy.results import PRECISIONS, Precision
-from deploy.runtimes import open_runtime
+from deploy.runtimes import open_runtime, version_here
 from deploy.runtimes.base import Float32
 from deploy.targets import Target, check_is_here
 
@@ -51,9 +51,7 @@ class Subject:
 
     def model(self, precision: Precision, runtime: str) -> Model:
         """What is measured."""
-        return Model(
-            path=self.file(precision), runtime=runtime, precision=None if self.bundle is None else precision
-        )
+        return Model(path=self.file(precision), runtime=runtime, precision=None if self.bundle is None else precision)
 
     def layers(self, precision: Precision) -> Sequence[Layer]:
         """What is known of its layers."""
@@ -103,7 +101,9 @@ def open_subject(path: Path) -> Subject:
         return Subject(path, bundle.manifest.input.shape[1], bundle)
     with open_runtime("onnxruntime", path) as model:
         if model.length is None:
-            raise RuntimeRefusedError(f"{path}: takes frames of any length; expected one, export it with a fixed length")
+            raise RuntimeRefusedError(
+                f"{path}: takes frames of any length; expected one, export it with a fixed length"
+            )
         return Subject(path, model.length)
 
 
@@ -145,6 +145,8 @@ def profile(
         wanted = PRECISIONS if precision is None else (precision,)
         looks = look_at_all(subject, target, frames, wanted, threads=threads, batch=batch, progress=progress)
         chosen_runtime, chosen_precision = best_of(looks)
+    # Told here in a sentence of its own, not by the first of the processes.
+    version_here(chosen_runtime)
     models = {BUNDLE: subject.model(chosen_precision, chosen_runtime)}
     if against is not None:
         models = {AGAINST: against.model(chosen_precision, chosen_runtime), **models}
@@ -161,9 +163,7 @@ def profile(
     )
     layers = None
     if with_layers:
-        layers = profile_layers(
-            models[BUNDLE], subject.layers(chosen_precision), frames, threads=threads, batch=batch
-        )
+        layers = profile_layers(models[BUNDLE], subject.layers(chosen_precision), frames, threads=threads, batch=batch)
     return Profile(
         measurement=measurement, runtime=chosen_runtime, precision=chosen_precision, looks=looks, layers=layers
     )

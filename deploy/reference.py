@@ -16,7 +16,7 @@ from deploy.runtimes.base import Float32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceFrames:
-    """``iq`` (n, 2, length), ``labels`` (n,) in the order of the logits, ``snr_db`` (n,), the original's ``logits`` (n, classes)."""
+    """``iq`` (n, 2, length), ``labels`` (n,), ``snr_db`` (n,), and the original's ``logits`` (n, classes)."""
 
     iq: Float32
     labels: npt.NDArray[np.int64]
@@ -42,7 +42,9 @@ def reference_frames(bundle: Bundle) -> ReferenceFrames:
         or frames.classes != bundle.manifest.classes
         or (2, frames.length) != bundle.manifest.input.shape
     ):
-        raise BundleError(f"{path}: is not of this bundle: expected {entry.frames} frames of its shape and classes, with logits")
+        raise BundleError(
+            f"{path}: is not of this bundle: expected {entry.frames} frames of its shape and classes, with logits"
+        )
     return ReferenceFrames(
         iq=frames.frames(np.arange(entry.frames)), labels=frames.labels, snr_db=frames.snr_db, logits=logits
     )

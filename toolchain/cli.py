@@ -100,14 +100,15 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 
 
 @click.group(
-    context_settings=CONTEXT, commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, export, *DEVICE_COMMANDS]
+    context_settings=CONTEXT,
+    commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, export, *DEVICE_COMMANDS],
 )
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune` and `export` need the toolchain extra, `data inspect --plots`
-    matplotlib of it; the others also work on a device that has no torch.
+    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune` and `export` need the toolchain extra,
+    `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
     """
 
 

@@ -22,7 +22,7 @@ from toolchain.cli_options import (
 log = logging.getLogger(__name__)
 
 
-class Precisions(click.ParamType):
+class Precisions(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """One or more of the precisions, with commas between them."""
 
     name = "fp32,fp16,int8"

@@ -39,7 +39,8 @@ def export_on(
     """
     if dataset.length != origin.length:
         raise DatasetError(
-            f"{dataset.source}: its frames have {dataset.length} samples, and the model takes {origin.length}; expected the same"
+            f"{dataset.source}: its frames have {dataset.length} samples, and the model takes {origin.length}; take "
+            "frames of that length"
         )
     split = use.split_of(dataset)
     taken = with_class_order(use.selected(dataset), origin.classes, all_of_them=False)

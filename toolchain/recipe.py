@@ -183,6 +183,7 @@ class ProfileTable(Strict):
 
     target: str = "x86-cpu"
     runtime: RuntimeName = "onnxruntime"
+    precision: Precision = "fp32"
     threads: Count = 1
     batch: Annotated[int, Field(ge=1, le=65536)] = 1
     processes: Annotated[int, Field(ge=2, le=1000)] = 10

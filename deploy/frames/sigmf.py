@@ -50,9 +50,7 @@ _MOST_CUTS = 1 << 21
 _logger = logging.getLogger(__name__)
 
 
-def open_sigmf(
-    path: Path, *, length: int = LENGTH, snr_db: float | None = None, labelled: bool = True
-) -> Dataset:
+def open_sigmf(path: Path, *, length: int = LENGTH, snr_db: float | None = None, labelled: bool = True) -> Dataset:
     """Open a recording by either of its two names, and cut its annotations into frames of ``length`` samples.
 
     Where they need not be ``labelled``, a recording whose annotations name nothing is cut from end to end.
@@ -134,8 +132,8 @@ def _cut_all(name: str, segments: list[Segment], length: int) -> list[_Cut]:
     total = sum(cut.frames for cut in cuts)
     if not 0 < total <= _MOST_FRAMES or len(cuts) > _MOST_CUTS:
         raise DatasetError(
-            f"{name}: gives {total} frames of {length} samples in {len(cuts)} captures; expected 1 to {_MOST_FRAMES} in at most "
-            f"{_MOST_CUTS}. Cut the recording into several, or take another"
+            f"{name}: gives {total} frames of {length} samples in {len(cuts)} captures; expected 1 to {_MOST_FRAMES} in at "
+            f"most {_MOST_CUTS}. Cut the recording into several, or take another"
         )
     return cuts
 

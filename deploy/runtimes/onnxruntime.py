@@ -34,6 +34,13 @@ LOG_SEVERITY_ERROR = 3
 COMPUTING = ("Conv", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 
 
+# The execution provider behind each of the runtimes here.
+PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+
 # What ends the name of a node's own time in a trace.
 KERNEL = "_kernel_time"
 
@@ -41,17 +48,16 @@ KERNEL = "_kernel_time"
 class OnnxRuntime(Runtime):
     """An ONNX model with one input (batch, 2, length) and one output (batch, classes), both float32."""
 
-    name = "onnxruntime"
     version = onnxruntime.__version__
 
-    def __init__(self, path: Path, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
-        """Open the model at ``path`` with an execution ``provider`` of ONNX Runtime's, the processor behind it.
+    def __init__(self, path: Path, *, threads: int = 1, name: str = "onnxruntime") -> None:
+        """Open the model at ``path`` with the execution provider that ``name`` has in :data:`PROVIDERS`.
 
         Raises RuntimeNotFoundError where this ONNX Runtime has no such provider, and RuntimeRefusedError where it refuses the
         model, does not use the provider, or the model's inputs are others.
         """
-        require_provider(provider)
-        self._threads, self._provider = threads, provider
+        version_here(name)
+        self.name, self._threads, self._provider = name, threads, (provider := PROVIDERS[name])
         self._session: Any = _open(path, _options(threads), provider)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         _require_signature(path, "input", inputs, dimensions=3)
@@ -98,13 +104,15 @@ class OnnxRuntime(Runtime):
         return events
 
 
-def require_provider(provider: str) -> None:
-    """Raise RuntimeNotFoundError where the installed ONNX Runtime lacks the execution ``provider``."""
+def version_here(name: str) -> str:
+    """The version; raises RuntimeNotFoundError where the installed ONNX Runtime lacks the provider of ``name``."""
+    provider = PROVIDERS[name]
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeNotFoundError(
             f"this onnxruntime {onnxruntime.__version__} has no {provider}; install the one for NVIDIA GPUs in its place: "
             "pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
+    return str(onnxruntime.__version__)
 
 
 def _options(threads: int) -> Any:

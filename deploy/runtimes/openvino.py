@@ -29,7 +29,6 @@ MILLISECOND = timedelta(milliseconds=1)
 class OpenVino(Runtime):
     """An ONNX model with one input (batch, 2, length) and one output (batch, classes), both float32."""
 
-    name = "openvino"
     version = openvino.get_version().partition("-")[0]
 
     def __init__(self, path: Path, *, threads: int = 1, batch: int | None = None, bfloat16: bool = False) -> None:
@@ -41,8 +40,8 @@ class OpenVino(Runtime):
         model, or its inputs are others.
         """
         self._core = Core()
-        if bfloat16 and "BF16" not in self._core.get_property("CPU", properties.device.capabilities()):
-            raise RuntimeNotFoundError("this processor has no bfloat16; take the runtime openvino")
+        self.name = "openvino-bf16" if bfloat16 else "openvino"
+        version_here(self.name)
         self._batch = batch
         self._settings = {
             hint.performance_mode(): hint.PerformanceMode.LATENCY,
@@ -105,6 +104,13 @@ class OpenVino(Runtime):
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise RuntimeRefusedError(f"{path}: openvino cannot open this as an ONNX model: {reason}") from error
+
+
+def version_here(name: str) -> str:
+    """The version; raises RuntimeNotFoundError for bfloat16 on a processor where OpenVINO does not compute in it."""
+    if name == "openvino-bf16" and "BF16" not in Core().get_property("CPU", properties.device.capabilities()):
+        raise RuntimeNotFoundError("this processor has no bfloat16; take the runtime openvino")
+    return str(OpenVino.version)
 
 
 def _signature(path: Path, model: Any) -> list[int | None]:

@@ -7,6 +7,7 @@ has the same interface; what differs is said in :data:`FLAVOURS`. It also builds
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -30,7 +31,13 @@ from deploy.runtimes.base import Float32, LayerTime, Runtime
 MOST_BATCH = 64
 WARM_UP_RUNS = 20
 # How the inspector writes types, in the order in which one tells a layer's precision.
-TYPES: tuple[tuple[str, Executed], ...] = (("Int8", "int8"), ("BFloat16", "bf16"), ("BF16", "bf16"), ("FP16", "fp16"), ("Half", "fp16"))
+TYPES: tuple[tuple[str, Executed], ...] = (
+    ("Int8", "int8"),
+    ("BFloat16", "bf16"),
+    ("BF16", "bf16"),
+    ("FP16", "fp16"),
+    ("Half", "fp16"),
+)
 # Kinds of the inspector's layers that move data and compute nothing.
 MOVING = ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")
 
@@ -77,9 +84,7 @@ class TensorRt(Runtime):
         where nothing of the engine computes in the ``precision`` that the file was written in.
         """
         self.name = flavour
-        gpu = first_gpu()
-        if isinstance(gpu, str):
-            raise RuntimeNotFoundError(f"{flavour} runs on an NVIDIA GPU: {gpu}; `build` needs none with tensorrt-rtx")
+        version_here(flavour)
         self._trt, self._polygraphy = _imported(FLAVOURS[flavour])
         self.version = self._trt.__version__
         engine = build_engine(path, flavour=flavour, batch=batch)
@@ -89,8 +94,8 @@ class TensorRt(Runtime):
         executed = narrowest(self._layers)
         if precision not in (None, "fp32", executed):
             raise RuntimeRefusedError(
-                f"{path}: the file is {precision}, and {flavour} {self.version} made an engine of it that computes in {executed}; "
-                "take the fp32 file"
+                f"{path}: the file is {precision}, and {flavour} {self.version} made an engine of it that computes in "
+                f"{executed}; take the fp32 file"
             )
         self._precision = executed
         self._input, shape = _input_of(self._trt, self._engine)
@@ -100,7 +105,9 @@ class TensorRt(Runtime):
 
     def _run(self, frames: Float32) -> Float32:
         if len(frames) > MOST_BATCH:
-            raise RuntimeRefusedError(f"{self.path}: got a batch of {len(frames)}, and engines take at most {MOST_BATCH}")
+            raise RuntimeRefusedError(
+                f"{self.path}: got a batch of {len(frames)}, and engines take at most {MOST_BATCH}"
+            )
         with _refusals(self.path, self.name):
             # It waits for the GPU; the arrays are the runner's, and written over by the next run.
             (logits,) = self._runner.infer({self._input: frames}, check_inputs=False).values()
@@ -144,8 +151,8 @@ def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = N
 
     For TensorRT-RTX no GPU is needed: its engines are finished on whichever GPU opens them.
 
-    Raises RuntimeNotFoundError where there is no TensorRT, or no GPU and it needs one, RuntimeRefusedError where it refuses the
-    model, BundleError where the engine cannot be written.
+    Raises RuntimeNotFoundError where there is no TensorRT, or no GPU and it needs one, RuntimeRefusedError where it refuses
+    the model, BundleError where the engine cannot be written.
     """
     kind = FLAVOURS[flavour]
     trt, polygraphy = _imported(kind)
@@ -177,6 +184,17 @@ def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = N
             return bytes(polygraphy.engine_bytes_from_network(network, config=config, **save))
 
     return engine_for(path, fingerprint, build)
+
+
+def version_here(name: str) -> str:
+    """The version; raises RuntimeNotFoundError where it is not installed or too old, and where there is no GPU to run on."""
+    version = str(_tensorrt(FLAVOURS[name]).__version__)
+    gpu = first_gpu()
+    if isinstance(gpu, str):
+        raise RuntimeNotFoundError(
+            f"{name} {version} runs on an NVIDIA GPU: {gpu}; `build` needs none with tensorrt-rtx"
+        )
+    return version
 
 
 def narrowest(layers: list[dict[str, Any]]) -> Executed:
@@ -215,25 +233,35 @@ def _named(gpu: Gpu) -> str:
 
 
 def _imported(flavour: Flavour) -> tuple[Any, Any]:
-    """TensorRT and Polygraphy's part for it; raises RuntimeNotFoundError where one is missing or too old."""
-    # Polygraphy is told by the environment which of the two it serves, once, when it is imported.
+    """TensorRT and Polygraphy's part for it; raises RuntimeNotFoundError as :func:`_tensorrt`."""
+    trt = _tensorrt(flavour)
+    # Polygraphy looks for this module, and is told by the environment which of the two it serves, once, when it is imported.
+    sys.modules.setdefault(flavour.modules[0], trt)
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if flavour.is_rtx else "0"
-    try:
-        trt = _first_of(flavour.modules)
-        sys.modules.setdefault(flavour.modules[0], trt)
-        polygraphy = importlib.import_module("polygraphy.backend.trt")
-        logger = importlib.import_module("polygraphy.logger").G_LOGGER
-    except (ImportError, OSError) as error:
-        raise RuntimeNotFoundError(f"{flavour.name} cannot be imported ({error}); install it: {flavour.install}") from error
-    if importlib.import_module("polygraphy.config").USE_TENSORRT_RTX != flavour.is_rtx:
+    logger = importlib.import_module("polygraphy.logger").G_LOGGER
+    # Above its highest: what it would print on the way to an exception is in that exception.
+    logger.module_severity = logger.CRITICAL + 1
+    if flavour.is_rtx != importlib.import_module("polygraphy.config").USE_TENSORRT_RTX:
         raise RuntimeNotFoundError(f"{flavour.name}: this process has opened the other TensorRT; take a fresh one")
+    return trt, importlib.import_module("polygraphy.backend.trt")
+
+
+def _tensorrt(flavour: Flavour) -> Any:
+    """TensorRT's own module; raises RuntimeNotFoundError where it is missing or too old."""
+    try:
+        if importlib.util.find_spec("polygraphy") is None:
+            raise ModuleNotFoundError("No module named 'polygraphy'")
+        trt = _first_of(flavour.modules)
+    except (ImportError, OSError) as error:
+        raise RuntimeNotFoundError(
+            f"{flavour.name} cannot be imported ({error}); install it: {flavour.install}"
+        ) from error
     if tuple(int(part) for part in trt.__version__.split(".")[:2]) < flavour.least:
         raise RuntimeNotFoundError(
             f"{flavour.name} {trt.__version__} is too old; expected {'.'.join(map(str, flavour.least))} or newer: "
             f"{flavour.install}. On JetPack 4 and 5, which have no newer one, use trtexec"
         )
-    logger.module_severity = logger.CRITICAL
-    return trt, polygraphy
+    return trt
 
 
 def _first_of(modules: tuple[str, ...]) -> Any:

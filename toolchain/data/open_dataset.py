@@ -12,6 +12,7 @@ from deploy.frames.dataset import Dataset
 from deploy.frames.h5 import is_own, open_h5
 from deploy.frames.hdf5 import is_hdf5, open_hdf5
 from deploy.frames.npz import open_npz
+from deploy.frames.sigmf import LENGTH as RECORDING_LENGTH
 from deploy.frames.sigmf import open_sigmf
 from deploy.progress import Progress, silent
 from toolchain.data.formats.hisarmod import (
@@ -125,8 +126,7 @@ def _opened(path: Path, length: int | None, unknown_snr_db: float | None, progre
     is_recording = path.name.endswith(_SIGMF_NAMES)
     start = b"" if is_recording or is_folder else _start(path)
     if is_recording or (_JSON_START.match(start) and b"core:" in start):
-        cut = {} if length is None else {"length": length}
-        return open_sigmf(path, **cut, snr_db=unknown_snr_db)
+        return open_sigmf(path, length=RECORDING_LENGTH if length is None else length, snr_db=unknown_snr_db)
     if unknown_snr_db is not None:
         raise DatasetError(
             f"{path.name}: an SNR for what says none is for SigMF recordings, and this is none; leave it out"

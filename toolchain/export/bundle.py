@@ -95,13 +95,16 @@ def write_bundle(
     entries: dict[Precision, ModelFile] = {}
     confusion: dict[Precision, list[list[int]]] = {}
     for number, precision in enumerate(wanted):
-        path, left = folder / f"{precision}.onnx", ()
+        path = folder / f"{precision}.onnx"
+        left: tuple[str, ...] = ()
         progress(1 + 2 * number, steps, precision)
         if precision == "fp16":
             to_half(fp32, path)
         elif precision == "int8":
             calibration = frames.train.sample(frames.calibration, frames.seed)
-            left = to_int8(fp32, path, calibration, judge, most_drop=most_drop, progress=_within(progress, number, steps))
+            left = to_int8(
+                fp32, path, calibration, judge, most_drop=most_drop, progress=_within(progress, number, steps)
+            )
         parity = _parity(path, precision, origin, reference, iq, expected, threads)
         if precision == "fp16" and (reached := judge(path)) < least:
             raise ExportError(

@@ -16,7 +16,7 @@ from toolchain.errors import ExportError
 
 # A layer with one of these has left the frames' own scale behind.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
-FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FLOAT, HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
 SUFFIX = {FLOAT: "_float", HALF: "_half"}
 
 
@@ -72,7 +72,9 @@ class _Half:
             node.input[position] = self._value(name, kind)
         for attribute in node.attribute:
             if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-                raise ExportError(f"{node.name} ({node.op_type}) holds a graph of its own, which fp16 is not written for")
+                raise ExportError(
+                    f"{node.name} ({node.op_type}) holds a graph of its own, which fp16 is not written for"
+                )
             if kind == HALF and attribute.name == "to" and attribute.i == FLOAT:
                 attribute.i = HALF
             if kind == HALF and attribute.type == AttributeProto.TENSOR and attribute.t.data_type == FLOAT:

@@ -114,8 +114,8 @@ def _tensors(graph: onnx.GraphProto) -> Mapping[str, Tensor]:
 def _constant(node: NodeProto) -> TensorProto | None:
     if node.op_type != "Constant" or not node.attribute[0].HasField("t"):
         return None
-    tensor = TensorProto(dims=node.attribute[0].t.dims, data_type=node.attribute[0].t.data_type, name=node.output[0])
-    return tensor
+    value = node.attribute[0].t
+    return TensorProto(dims=value.dims, data_type=value.data_type, name=node.output[0])
 
 
 def _size_bytes(shape: Shape, kind: int) -> int:

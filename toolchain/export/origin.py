@@ -96,7 +96,9 @@ def from_onnx(path: Path, classes: Sequence[str] | None) -> Origin:
         classes=names,
         length=length,
         scaling="as the ONNX file does it",
-        params=sum(prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT),
+        params=sum(
+            prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT
+        ),
         macs=sum(layer.macs or 0 for layer in layers),
         write=lambda place: _write_prepared(model, path, place),
         logits=answered,

@@ -9,6 +9,7 @@ from deploy.bundle import Parity
 from deploy.parity import MOST_DIFFERENCE, agreement, largest_difference, most_difference
 from toolchain.errors import ExportError
 
+
 def require_parity(parity: Parity, expected: NDArray[np.float32], name: str) -> None:
     """Raise ExportError where the fp32 file ``name`` does not compute the ``expected`` logits (n, classes).
 

@@ -14,7 +14,14 @@ from deploy.bundle import Manifest
 def show_bundle(console: Console, manifest: Manifest, out: Path) -> None:
     """Print a row a precision, and what to do next."""
     table = Table(title=f"{manifest.model}, in {out}", title_justify="left")
-    for heading in ("precision", "bytes", "accuracy", "sensitivity", "same class as the original", "largest difference"):
+    for heading in (
+        "precision",
+        "bytes",
+        "accuracy",
+        "sensitivity",
+        "same class as the original",
+        "largest difference",
+    ):
         table.add_column(heading, justify="left" if heading == "precision" else "right")
     for precision, entry in manifest.precisions.items():
         assert entry.accuracy is not None  # export measures both

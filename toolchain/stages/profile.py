@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bundle import open_bundle
-from deploy.latency import measure
+from deploy.latency import Model, measure
 from deploy.progress import Progress
 from deploy.targets import load_target
 from toolchain.run_folder import StageOutput, write_json
@@ -22,9 +22,15 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     target = load_target(table.target).name
     (out.path / "latency").mkdir()
     measured = measure(
-        {name: open_bundle(run.path / "bundles" / name).path_of("fp32") for name in MODELS},
+        {
+            name: Model(
+                path=open_bundle(run.path / "bundles" / name).path_of(table.precision),
+                runtime=table.runtime,
+                precision=table.precision,
+            )
+            for name in MODELS
+        },
         frames=_frames(run, table.batch),
-        runtime=table.runtime,
         threads=table.threads,
         batch=table.batch,
         target=target,
