@@ -12,10 +12,13 @@ import torch
 from torch import nn
 
 from deploy.command_line import run_command_line
+from deploy.runtimes import open_runtime
 from toolchain.cli import thinwave as command
 from toolchain.errors import ToolchainError
+from toolchain.export import parity_of, require_parity
 from toolchain.models import create_model, edited
 from toolchain.pruning import find_units
+from toolchain.training import logits_of
 
 # Tests are small: threads would only wait for each other.
 torch.set_num_threads(1)
@@ -51,6 +54,20 @@ def without_units():
         return edited(model, [edit for unit in units if unit.name in names for edit in unit.edits])
 
     return taken_out
+
+
+@pytest.fixture(scope="session")
+def held_to_parity():
+    """Raise ExportError unless the ONNX file computes what the model does, else say how nearly."""
+
+    def held(model, path, frames):
+        expected = logits_of(model, frames).numpy()
+        with open_runtime("onnxruntime", path) as runtime:
+            parity = parity_of(expected, runtime.run(frames), np.zeros(len(frames), np.int64))
+        require_parity(parity, expected, path.name)
+        return parity
+
+    return held
 
 
 def _text(argument):

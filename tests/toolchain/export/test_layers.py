@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+
+from toolchain.cost import cost
+from toolchain.errors import ExportError
+from toolchain.export import export_onnx, layers_of
+from toolchain.export.int8 import quantisable, quantise
+from toolchain.models import create_model
+
+
+def facts(path):
+    return {
+        layer.name: (layer.op, layer.macs, layer.bytes_in, layer.bytes_out, layer.bytes_weights)
+        for layer in layers_of(path)
+    }
+
+
+def test_layers_are_counted_for_one_frame(scaled_network):
+    # 8 samples: 4 channels out of 2, 3 taps; bytes of float32, the bias with the weights.
+    layers = facts(scaled_network())
+    assert layers["conv/Conv"] == ("Conv", 8 * 4 * 2 * 3, 2 * 8 * 4, 4 * 8 * 4, (24 + 4) * 4)
+    assert layers["conv/Relu"] == ("Relu", 0, 4 * 8 * 4, 4 * 8 * 4, 0)
+    # The axis along which is averaged is an int64 in the file.
+    assert layers["head/ReduceMean"] == ("ReduceMean", 0, 4 * 8 * 4, 4 * 4, 8)
+    assert layers["head/Gemm"] == ("Gemm", 4 * 3, 4 * 4, 3 * 4, (12 + 3) * 4)
+    assert next(iter(layers)) == "scaling/Mul"
+
+
+def test_what_is_quantised_counts_as_the_integers_that_it_becomes(scaled_network, tmp_path):
+    source = scaled_network()
+    frames = np.random.default_rng(1).normal(size=(16, 2, 8)).astype(np.float32)
+    quantise(source, tmp_path / "int8.onnx", frames, quantisable(source))
+    layers = facts(tmp_path / "int8.onnx")
+    # One byte a value but for the bias, which stays float32. The convolution's output is quantised as well.
+    assert layers["conv/Conv"] == ("Conv", 8 * 4 * 2 * 3, 2 * 8, 4 * 8, 24 + 4 * 4)
+    assert not any(op.endswith("QuantizeLinear") for op, *_ in layers.values())
+    assert sum(macs for _, macs, *_ in layers.values()) == 8 * 4 * 2 * 3 + 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "macs"),
+    [
+        # Groups: each output channel sees one input channel.
+        (helper.make_node("Conv", ["iq", "w"], ["y"], group=2), {"w": np.zeros((4, 1, 3), np.float32)}, 6 * 4 * 3),
+        (helper.make_node("Conv", ["iq", "w"], ["y"], strides=[2]), {"w": np.zeros((4, 2, 2), np.float32)}, 4 * 4 * 4),
+        (helper.make_node("ConvTranspose", ["iq", "w"], ["y"]), {"w": np.zeros((2, 4, 3), np.float32)}, 16 * 4 * 3),
+        (helper.make_node("MatMul", ["iq", "w"], ["y"]), {"w": np.zeros((8, 5), np.float32)}, 2 * 5 * 8),
+        (helper.make_node("Relu", ["iq"], ["y"]), {}, 0),
+        (helper.make_node("Einsum", ["iq", "w"], ["y"], equation="bct,td->bcd"), {"w": np.zeros((8, 5), np.float32)}, None),
+    ],
+)  # fmt: skip
+def test_products_are_counted_operator_by_operator_and_what_nobody_knows_is_none(written, node, weights, macs):
+    mean = helper.make_node("ReduceMean", ["y", "axis"], ["logits"], keepdims=0)
+    path = written([node, mean], {**weights, "axis": np.array([2])}, classes=None)
+    assert layers_of(path)[0].macs == macs
+
+
+@pytest.mark.parametrize("gates", [4, 3, 1])
+def test_recurrent_layers_are_counted_by_their_gates(written, gates):
+    kind = {4: "LSTM", 3: "GRU", 1: "RNN"}[gates]
+    nodes = [
+        helper.make_node("Transpose", ["iq"], ["steps"], perm=[2, 0, 1]),
+        helper.make_node(kind, ["steps", "w", "r"], ["", "last"], hidden_size=5),
+        helper.make_node("Squeeze", ["last", "axis"], ["logits"]),
+    ]
+    weights = {
+        "w": np.zeros((1, gates * 5, 2), np.float32),
+        "r": np.zeros((1, gates * 5, 5), np.float32),
+        "axis": np.array([0]),
+    }
+    assert layers_of(written(nodes, weights, classes=5))[1].macs == 8 * gates * 5 * (2 + 5)
+
+
+# Others are slow to export; the sums of these are of convolutions, attention and recurrent layers.
+@pytest.mark.parametrize("name", ["resnet1d20", "pet-cgdnn", pytest.param("transformer", marks=pytest.mark.slow)])
+def test_the_sum_is_that_of_the_model(name, tmp_path):
+    model = create_model(name, generator=torch.Generator().manual_seed(0)).eval()
+    export_onnx(model, tmp_path / "m.onnx", classes=[str(number) for number in range(11)], length=128)
+    assert sum(layer.macs for layer in layers_of(tmp_path / "m.onnx")) == cost(model, (2, 128)).macs
+
+
+def test_what_is_no_onnx_is_refused(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no ONNX")
+    with pytest.raises(ExportError, match=r"m\.onnx: cannot be read as an ONNX model"):
+        layers_of(tmp_path / "m.onnx")
