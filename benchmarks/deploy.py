@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
@@ -320,7 +321,7 @@ def child(what: str, file: Path, length: int) -> dict[str, Any]:
         np.save(frames, frames_of(length))
         said = subprocess.run(
             [sys.executable, __file__, "--child", what, str(file), str(frames)],
-            check=True, capture_output=True, text=True, env={**__import__("os").environ, **thread_environment(1)},
+            check=True, capture_output=True, text=True, env={**os.environ, **thread_environment(1)},
         )  # fmt: skip
     return json.loads(said.stdout)  # type: ignore[no-any-return]
 
@@ -337,14 +338,14 @@ def bare_loop(runtime: str) -> Callable[[Path, Float32], dict[str, float]]:
 
         with open_runtime(runtime, file, batch=1) as ours:
             inner: Any = ours
-            if runtime == "onnxruntime":
-                session, outputs, name = inner._session, inner._outputs, inner._input
-                call: Callable[[Float32], object] = lambda batch: session.run(outputs, {name: batch})
-            else:
-                request = inner._request
-                call = lambda batch: request.infer(batch, share_inputs=True)
+
+            def called(batch: Float32) -> object:
+                if runtime == "onnxruntime":
+                    return inner._session.run(inner._outputs, {inner._input: batch})
+                return inner._request.infer(batch, share_inputs=True)
+
             batches = [frames[at : at + 1] for at in range(len(frames))]
-            subjects = [Subject(ours.run, itertools.cycle(batches)), Subject(call, itertools.cycle(batches))]
+            subjects = [Subject(ours.run, itertools.cycle(batches)), Subject(called, itertools.cycle(batches))]
             for subject in subjects:
                 warm_up(subject, least_s=0.5, limit_s=10)
             times = take_turns(subjects, seconds=SECONDS, least_runs=1024, limit_s=60)
