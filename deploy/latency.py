@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from deploy.child_process import ask_child
 from deploy.errors import MeasurementError
 from deploy.host import package_version, processor_facts
 from deploy.interval import t_interval
-from deploy.latency_child import Opened, Request
+from deploy.latency_child import Opened, Request, What
 from deploy.machine_state import change_of_state, machine_state
 from deploy.progress import Progress, silent
 from deploy.results import Executed, LatencyRecord, Precision, Ratio
@@ -208,7 +208,9 @@ def _opened(name: str, model: Model) -> Opened:
     return Opened(name=name, path=str(model.path.absolute()), precision=model.precision, runtime=model.runtime)
 
 
-def _ask(request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str]) -> dict[str, Any]:
+def _ask(
+    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str], name: str
+) -> dict[str, Any]:
     # What lies in the user's working directory must not come before the installed packages.
     environment = {**thread_environment(request.threads), "PYTHONSAFEPATH": "1"}
     return ask_child(
@@ -216,17 +218,17 @@ def _ask(request: Request, number: int, steps: int, progress: Progress, child_co
         request.to_line(),
         environment=environment,
         tell=lambda stage: progress(number, steps, stage),
-        name=f"process {number + 1} of {steps}",
+        name=name,
     )
 
 
 def ask_for(
-    what: Literal["footprint", "layers"],
+    what: What,
     model: Model,
-    frames: Path,
+    frames: Path | None = None,
     *,
-    threads: int,
-    batch: int,
+    threads: int = 1,
+    batch: int = 1,
     runs: int = 0,
     seconds: float = FOOTPRINT_S,
     child_command: Sequence[str] = (sys.executable,),
@@ -240,7 +242,7 @@ def ask_for(
         what=what,
         threads=threads,
         batch=batch,
-        frames=str(frames),
+        frames="" if frames is None else str(frames),
         samples=(),
         seconds=seconds,
         least_runs=runs,
@@ -248,7 +250,8 @@ def ask_for(
         warmup_s=0.0,
         warmup_limit_s=0.0,
     )
-    return _ask(request, number, steps, progress, child_command)
+    name = f"the process that opens {model.path.name}"
+    return _ask(request, number, steps, progress, child_command, name)
 
 
 def _measure_in_child(
@@ -257,7 +260,7 @@ def _measure_in_child(
     name = f"process {number + 1} of {steps}"
     for path in request.samples:
         Path(path).unlink(missing_ok=True)
-    said = _ask(request, number, steps, progress, child_command)
+    said = _ask(request, number, steps, progress, child_command, name)
     names = [model.name for model in request.models]
     try:
         times_ns = [np.load(path, allow_pickle=False) for path in request.samples]

@@ -27,6 +27,8 @@ from deploy.results import Precision
 # numpy and the runtime are imported in measure_here(), after the pinning: the threads they start inherit it.
 
 PARENT_GONE = 3
+What = Literal["times", "footprint", "layers", "length"]
+
 # Between two looks at a board's power monitor.
 POWER_EVERY_S = 0.05
 
@@ -45,12 +47,12 @@ class Opened:
 class Request:
     """What one process measures: ``models`` in the order of opening and of the turns.
 
-    ``what``: "times" of all models; or of the one model its "footprint", in ``seconds`` of running, or its "layers", in
-    ``least_runs`` runs.
+    ``what``: "times" of all models; or of the one model its "footprint", in ``seconds`` of running, its "layers", in
+    ``least_runs`` runs, or the "length" of its frames.
     """
 
     models: tuple[Opened, ...]
-    what: Literal["times", "footprint", "layers"] = "times"
+    what: What = "times"
     threads: int
     batch: int
     frames: str
@@ -79,10 +81,8 @@ def main() -> int:
         line = _read_line()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         request = Request.from_line(line)
-        if request.what == "times":
-            result = measure_here(request, protocol)
-        else:
-            result = footprint_here(request) if request.what == "footprint" else layers_here(request)
+        alone = {"footprint": footprint_here, "layers": layers_here, "length": length_here}
+        result = measure_here(request, protocol) if request.what == "times" else alone[request.what](request)
         _say(protocol, {"result": result})
     except DeployError as error:
         # One line: the parent shows the last one.
@@ -193,6 +193,12 @@ def layers_here(request: Request) -> dict[str, Any]:
             ],
             "peaks": asdict(measured_peaks()),
         }
+
+
+def length_here(request: Request) -> dict[str, Any]:
+    """Open the one model in this process, which a file that nobody vouches for may end; return the length of its frames."""
+    with _open(request.models[0], request) as runtime:
+        return {"length": runtime.length}
 
 
 def _batches(request: Request) -> list[Any]:

@@ -13,12 +13,12 @@ from deploy.bundle import Bundle, Layer, open_bundle
 from deploy.bundle_check import check_bundle
 from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import describe_host
-from deploy.latency import Measurement, Model, measure
+from deploy.latency import Measurement, Model, ask_for, measure
 from deploy.layer_profile import LayerProfile, profile_layers
 from deploy.noise import noise_frames
 from deploy.progress import Progress, silent
 from deploy.results import PRECISIONS, Precision
-from deploy.runtimes import open_runtime, version_here
+from deploy.runtimes import version_here
 from deploy.runtimes.base import Float32
 from deploy.targets import Target, check_is_here
 
@@ -94,17 +94,17 @@ class Profile:
 def open_subject(path: Path) -> Subject:
     """Open what is to be profiled: a bundle's folder, held to its hashes, or an ONNX file.
 
-    Raises BundleError for a folder that is none, RuntimeRefusedError for a file that is no model from frames to logits.
+    Raises BundleError for a folder that is none, MeasurementError for a file that is no model from frames to logits, and
+    RuntimeRefusedError for one that takes frames of any length.
     """
     if path.suffix != ".onnx" or path.is_dir():
         bundle = open_bundle(path)
         return Subject(path, bundle.manifest.input.shape[1], bundle)
-    with open_runtime("onnxruntime", path) as model:
-        if model.length is None:
-            raise RuntimeRefusedError(
-                f"{path}: takes frames of any length; expected one, export it with a fixed length"
-            )
-        return Subject(path, model.length)
+    # In a process of its own: nobody vouches for the file, and there are some that end the process.
+    length = ask_for("length", Model(path=path))["length"]
+    if length is None:
+        raise RuntimeRefusedError(f"{path}: takes frames of any length; expected one, export it with a fixed length")
+    return Subject(path, length)
 
 
 def profile(

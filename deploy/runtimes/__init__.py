@@ -46,7 +46,9 @@ def _onnxruntime(name: str, install: str) -> Known:
     return Known(
         file="onnxruntime",
         install=install,
-        opened=lambda module, path, asked: module.OnnxRuntime(path, threads=asked.threads, name=name),
+        opened=lambda module, path, asked: module.OnnxRuntime(
+            path, threads=asked.threads, name=name, precision=asked.precision
+        ),
     )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
-from deploy.results import Executed
+from deploy.results import Executed, Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
 
 # Errors and worse only: a child's last line on stderr should be what went wrong, not a warning about an initialiser.
@@ -50,15 +50,21 @@ class OnnxRuntime(Runtime):
 
     version = onnxruntime.__version__
 
-    def __init__(self, path: Path, *, threads: int = 1, name: str = "onnxruntime") -> None:
+    def __init__(
+        self, path: Path, *, threads: int = 1, name: str = "onnxruntime", precision: Precision | None = None
+    ) -> None:
         """Open the model at ``path`` with the execution provider that ``name`` has in :data:`PROVIDERS`.
+
+        ``precision`` is what the file was written in, where that is known.
 
         Raises RuntimeNotFoundError where this ONNX Runtime has no such provider, and RuntimeRefusedError where it refuses the
         model, does not use the provider, or the model's inputs are others.
         """
         version_here(name)
         self.name, self._threads, self._provider = name, threads, (provider := PROVIDERS[name])
-        self._session: Any = _open(path, _options(threads), provider)
+        # With half-precision convolutions before LayerNorms this pass ends the process (1.31, on x86): a Transformer's.
+        self._without = ["NchwcTransformer"] if precision == "fp16" else None
+        self._session: Any = _open(path, _options(threads), provider, self._without)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         _require_signature(path, "input", inputs, dimensions=3)
         _require_signature(path, "output", outputs, dimensions=2)
@@ -97,7 +103,7 @@ class OnnxRuntime(Runtime):
             options = _options(self._threads)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "trace")
-            session = _open(self.path, options, self._provider)
+            session = _open(self.path, options, self._provider, self._without)
             for _ in range(runs):
                 session.run(None, {self._input: frames})
             events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -127,9 +133,9 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _open(path: Path, options: Any, provider: str) -> Any:
+def _open(path: Path, options: Any, provider: str, without: list[str] | None) -> Any:
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider], disabled_optimizers=without)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise RuntimeRefusedError(f"{path}: onnxruntime cannot open this as an ONNX model: {error}") from error
     if provider not in session.get_providers():

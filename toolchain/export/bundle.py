@@ -88,10 +88,10 @@ def write_bundle(
     iq = reference.dataset.frames(reference.indices)
     expected = origin.logits(iq)
 
-    def judge(path: Path) -> float:
-        return float((_predicted(path, frames.validation, threads) == frames.validation.labels).mean())
+    def judge(path: Path, precision: Precision) -> float:
+        return float((_predicted(path, precision, frames.validation, threads) == frames.validation.labels).mean())
 
-    least = judge(fp32) - most_drop
+    least = judge(fp32, "fp32") - most_drop
     entries: dict[Precision, ModelFile] = {}
     confusion: dict[Precision, list[list[int]]] = {}
     for number, precision in enumerate(wanted):
@@ -103,16 +103,21 @@ def write_bundle(
         elif precision == "int8":
             calibration = frames.train.sample(frames.calibration, frames.seed)
             left = to_int8(
-                fp32, path, calibration, judge, most_drop=most_drop, progress=_within(progress, number, steps)
+                fp32,
+                path,
+                calibration,
+                lambda file: judge(file, "int8"),
+                most_drop=most_drop,
+                progress=_within(progress, number, steps),
             )
         parity = _parity(path, precision, origin, reference, iq, expected, threads)
-        if precision == "fp16" and (reached := judge(path)) < least:
+        if precision == "fp16" and (reached := judge(path, "fp16")) < least:
             raise ExportError(
                 f"{path.name}: its accuracy on the validation split is {reached:.2%}, and fp32's "
                 f"{least + most_drop:.2%}; more than {100 * most_drop:g} points less. Leave fp16 out of --precision"
             )
         progress(2 + 2 * number, steps, f"{precision}: accuracy")
-        score, confusion[precision] = score_on_test(path, frames.test, sensitivity_level, threads)
+        score, confusion[precision] = score_on_test(path, precision, frames.test, sensitivity_level, threads)
         entries[precision] = ModelFile(
             **NamedFile.facts(path),
             params=origin.params,
@@ -142,9 +147,11 @@ def write_bundle(
     return Scored(manifest=manifest, confusion=confusion)
 
 
-def score_on_test(path: Path, test: Part, level: float, threads: int) -> tuple[Accuracy, list[list[int]]]:
+def score_on_test(
+    path: Path, precision: Precision, test: Part, level: float, threads: int
+) -> tuple[Accuracy, list[list[int]]]:
     """The accuracy of an ONNX file and its confusion matrix (rows: true). The one place that reads the test split."""
-    predicted = _predicted(path, test, threads)
+    predicted = _predicted(path, precision, test, threads)
     by_snr = accuracy_by_snr(test.labels, predicted, test.snr_db)
     score = Accuracy(
         overall=accuracy(test.labels, predicted), by_snr=by_snr, sensitivity_db=sensitivity_db(by_snr, level)
@@ -152,8 +159,8 @@ def score_on_test(path: Path, test: Part, level: float, threads: int) -> tuple[A
     return score, confusion_matrix(test.labels, predicted, len(test.dataset.classes)).tolist()
 
 
-def _predicted(path: Path, part: Part, threads: int) -> NDArray[np.int64]:
-    with open_runtime("onnxruntime", path, threads=threads) as runtime:
+def _predicted(path: Path, precision: Precision, part: Part, threads: int) -> NDArray[np.int64]:
+    with open_runtime("onnxruntime", path, threads=threads, precision=precision) as runtime:
         return np.concatenate([runtime.run(batch.iq).argmax(axis=1) for batch in in_order(part, EVALUATION_BATCH)])
 
 
@@ -166,7 +173,7 @@ def _parity(
     expected: NDArray[np.float32],
     threads: int,
 ) -> Parity:
-    with open_runtime("onnxruntime", path, threads=threads) as runtime:
+    with open_runtime("onnxruntime", path, threads=threads, precision=precision) as runtime:
         got = runtime.run(iq)
     parity = parity_of(expected, got, reference.labels, names=(origin.runs_in, "ONNX Runtime"))
     if precision == "fp32":
