@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart test test-all check format bench clean
+.PHONY: help quickstart test test-all test-gpu check format bench clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -21,6 +21,10 @@ test: $(VENV)/dev.stamp ## the tests, without the slow ones
 
 test-all: $(VENV)/dev.stamp ## all tests
 	$(BIN)/pytest
+
+test-gpu: $(VENV)/dev.stamp ## what only a machine with an NVIDIA GPU can show: engines that run
+	$(PIP) --editable '.[toolchain,dev,tensorrt]'
+	$(BIN)/pytest tests/gpu
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, tests
 	$(BIN)/ruff format --check .

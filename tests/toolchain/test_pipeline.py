@@ -138,6 +138,10 @@ def test_accuracy_is_that_of_the_onnx_file_on_frames_that_nothing_was_chosen_on(
         assert results["models"][name]["accuracy"] == (logits.argmax(axis=1) == label).mean()
         manifest = json.loads((folder / "bundles" / name / "manifest.json").read_text())
         assert manifest["precisions"]["fp32"]["accuracy"]["overall"] == results["models"][name]["accuracy"]
+        for precision, entry in results["models"][name]["precisions"].items():
+            assert entry["bytes"] == (folder / entry["file"]).stat().st_size
+            assert entry["accuracy"] == manifest["precisions"][precision]["accuracy"]["overall"]
+        assert list(results["models"][name]["precisions"]) == ["fp32", "fp16", "int8"]
 
 
 def test_the_pruned_model_loads_by_itself_and_remembers_its_plan(finished):
@@ -345,13 +349,13 @@ def test_a_dead_model_ends_with_what_is_wrong(finished, recipe, refused_here, tm
 def test_a_file_that_computes_something_else_fails_the_run(finished, recipe, tmp_path):
     """A real run whose exporter is bent: the parity check must stop it, and leave no bundle."""
     program = (
-        "import sys, torch; import toolchain.stages.export as stage; from toolchain.cli import main\n"
-        "export = stage.export_onnx\n"
+        "import sys, torch; import toolchain.export.origin as origin; from toolchain.cli import main\n"
+        "export = origin.export_onnx\n"
         "def bent(model, *rest, **named):\n"
         "    with torch.no_grad(): model.head[2].bias[0] += 0.01\n"
         "    export(model, *rest, **named)\n"
         "    with torch.no_grad(): model.head[2].bias[0] -= 0.01\n"
-        "stage.export_onnx = bent\n"
+        "origin.export_onnx = bent\n"
         "main()\n"
     )
     folder = tmp_path / "run"

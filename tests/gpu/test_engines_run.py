@@ -1,0 +1,81 @@
+"""What only a GPU can show: engines that run. `make test-gpu` on a machine with an NVIDIA GPU and TensorRT."""
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.bundle import open_bundle
+from deploy.bundle_check import check_bundle
+from deploy.errors import RuntimeNotFoundError
+from deploy.latency import Model, measure
+from deploy.layer_profile import profile_layers
+from deploy.runtimes import open_runtime, version_here
+from toolchain.data import Part, open_dataset, stratified_split, write_h5
+from toolchain.export import Frames, from_model, write_bundle
+from toolchain.models import ModelCard, create_model
+
+CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-tensorrt"])
+def runtime(request):
+    try:
+        version_here(request.param)
+    except RuntimeNotFoundError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A 1-D ResNet-56 that knows nothing, as a bundle of every precision."""
+    folder = tmp_path_factory.mktemp("gpu")
+    write_h5(
+        folder / "frames.h5",
+        iq=np.random.default_rng(0).normal(size=(400, 2, 128)).astype(np.float32),
+        label=np.tile(np.arange(5), 80),
+        snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
+        classes=CLASSES,
+        sample_rate_hz=None,
+        made_by="noise",
+    )
+    dataset = open_dataset(folder / "frames.h5")
+    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
+    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
+    model = create_model("resnet1d56", 5, 128, generator=torch.Generator().manual_seed(1)).eval()
+    origin = from_model(model, ModelCard(architecture="resnet1d56", classes=CLASSES, length=128))
+    (folder / "bundle").mkdir()
+    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "fp16", "int8"), most_drop=0.5)
+    return open_bundle(folder / "bundle")
+
+
+def test_every_precision_answers_as_the_original(runtime, bundle):
+    checks = check_bundle(bundle, runtime)
+    assert {check.precision: check.problems for check in checks if check.precision == "fp32"} == {"fp32": ()}
+    assert all(check.agreement > 0.9 for check in checks)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_what_was_executed_is_what_the_file_holds(runtime, bundle, precision):
+    with open_runtime(runtime, bundle.path_of(precision), precision=precision) as model:
+        model.run(np.zeros((1, 2, 128), np.float32))
+        assert model.precision == precision
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+def test_any_batch_runs(runtime, bundle, batch):
+    frames = np.random.default_rng(batch).normal(size=(batch, 2, 128)).astype(np.float32)
+    with (
+        open_runtime(runtime, bundle.path_of("fp32")) as model,
+        open_runtime("onnxruntime", bundle.path_of("fp32")) as cpu,
+    ):
+        np.testing.assert_allclose(model.run(frames), cpu.run(frames), atol=1e-3)
+
+
+def test_latency_and_layers_are_measured(runtime, bundle):
+    frames = np.random.default_rng(0).normal(size=(8, 2, 128)).astype(np.float32)
+    model = Model(path=bundle.path_of("fp16"), runtime=runtime, precision="fp16")
+    record = measure({"fp16": model}, frames=frames, processes=2, seconds=0.5).models["fp16"].record
+    assert record.p50_ms > 0
+    profile = profile_layers(model, bundle.manifest.precisions["fp16"].layers, frames)
+    assert any(row.covers for row in profile.rows)
