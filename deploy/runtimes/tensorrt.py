@@ -173,9 +173,8 @@ def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = N
         with _refusals(path, flavour):
             network = polygraphy.network_from_onnx_path(str(path), strongly_typed=True)
             _, parsed, *_ = network
-            if (
-                parsed.num_inputs != 1
-            ):  # of a file that is no ONNX, TensorRT-RTX's parser says nothing and makes an empty network
+            # Of a file that is no ONNX, TensorRT-RTX's parser says nothing and makes an empty network.
+            if parsed.num_inputs != 1:
                 raise RuntimeRefusedError(f"{path}: {flavour} finds no ONNX model of one input in this file")
             name, shape = parsed.get_input(0).name, tuple(parsed.get_input(0).shape)
             profile = polygraphy.Profile().add(name, *((size, *shape[1:]) for size in batches))

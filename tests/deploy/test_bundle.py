@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -5,15 +6,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deploy.bundle import Accuracy, Manifest, ModelFile, Parity, open_bundle, sha256_of, write_manifest
+from deploy.bundle import Accuracy, Layer, Manifest, ModelFile, Parity, open_bundle, sha256_of, write_manifest
 from deploy.errors import BundleError
 
 
 def edit(folder, change):
+    """Change what the manifest says, and let its hash of itself hold."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    text = json.dumps({**manifest, "manifest_sha256": "0" * 64})
+    path.write_text(text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest()))
 
 
 def test_bundle_reads_back_as_it_was_written(tmp_path, mean_model, manifest_for):
@@ -21,14 +24,22 @@ def test_bundle_reads_back_as_it_was_written(tmp_path, mean_model, manifest_for)
     entry = manifest_for(folder, {"fp32": "fp32.onnx"}).precisions["fp32"]
     entry = entry.model_copy(
         update={
-            "parity": Parity(max_abs_diff=1e-6, agreement=1.0),
+            "parity": Parity(frames=6, max_abs_diff=1e-6, agreement=1.0, accuracy=0.6),
             "accuracy": Accuracy(overall=0.6, by_snr={"-20": 0.1, "18": 0.9}, sensitivity_db=None),
+            "float_layers": ("to_logits",),
+            "layers": (
+                Layer(name="to_logits", op="MatMul", macs=6, bytes_in=8, bytes_out=12, bytes_weights=24),
+                Layer(name="", op="Loop", macs=None, bytes_in=0, bytes_out=0, bytes_weights=0),
+            ),
         }
     )
-    manifest = manifest_for(folder, {"fp32": "fp32.onnx"}, precisions={"fp32": entry})
+    manifest = manifest_for(
+        folder, {"fp32": "fp32.onnx"}, precisions={"fp32": entry}, plan={"dropped": ["conv1", 0.5, None]}
+    )
     assert write_manifest(folder, manifest) == folder / "manifest.json"
     bundle = open_bundle(folder)
-    assert bundle.manifest == manifest
+    # All but the hash, which is of the text that was written.
+    assert bundle.manifest.model_copy(update={"manifest_sha256": manifest.manifest_sha256}) == manifest
     assert bundle.path_of("fp32") == folder / "fp32.onnx"
     assert sorted(path.name for path in folder.iterdir()) == ["fp32.onnx", "manifest.json"]
 
@@ -36,7 +47,9 @@ def test_bundle_reads_back_as_it_was_written(tmp_path, mean_model, manifest_for)
 def test_manifest_has_the_keys_that_others_read(bundle_folder):
     manifest = json.loads((bundle_folder() / "manifest.json").read_text())
     assert manifest["schema"] == 1
-    assert list(manifest) == ["schema", "model", "classes", "input", "precisions", "versions"]
+    assert list(manifest) == [
+        *("schema", "model", "plan", "classes", "input", "precisions", "reference", "versions", "manifest_sha256")
+    ]
     assert manifest["input"] == {
         "shape": [2, 32],
         "layout": "batch, iq, length",
@@ -45,19 +58,76 @@ def test_manifest_has_the_keys_that_others_read(bundle_folder):
         "scaling": "none",
     }
     entry = manifest["precisions"]["fp32"]
-    assert list(entry) == ["file", "bytes", "sha256", "params", "macs", "parity", "accuracy"]
+    assert list(entry) == [
+        *("file", "bytes", "sha256", "params", "macs", "float_layers", "parity", "accuracy", "layers")
+    ]
+    assert list(manifest["reference"]) == ["file", "bytes", "sha256", "frames"]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_flipped_byte_is_found(bundle_folder, data):
+def test_flipped_byte_in_any_file_is_found(bundle_folder, data):
     folder = bundle_folder()
-    path = folder / "fp32.onnx"
+    path = data.draw(st.sampled_from(sorted(folder.iterdir())))
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    with pytest.raises(BundleError, match=r"precisions\.fp32: fp32\.onnx: was altered: SHA-256"):
+    with pytest.raises(BundleError):
         open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"), [("fp32.onnx", r"precisions\.fp32: fp32\.onnx"), ("reference.npz", r"reference: reference\.npz")]
+)
+def test_altered_file_is_named(bundle_folder, file, told):
+    path = bundle_folder() / file
+    content = bytearray(path.read_bytes())
+    content[7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=rf"{told}: was altered: SHA-256 [0-9a-f]{{12}}…, expected [0-9a-f]{{12}}…"):
+        open_bundle(path.parent)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        # To a reader of text and to a reader of JSON these are the same.
+        lambda text: text.replace(b"\n", b"\r", 1),
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text + b"\n",
+        lambda text: json.dumps(json.loads(text)).encode(),
+        # What is said differs, and can be.
+        lambda text: text.replace(b'"BPSK"', b'"QPSK"').replace(b'"QPSK",\n    "16QAM"', b'"BPSK",\n    "16QAM"'),
+        lambda text: text.replace(b'"params": 6', b'"params": 7'),
+        lambda text: text[: text.index(b',\n  "manifest_sha256"')] + b"\n}\n",
+    ],
+)
+def test_altered_manifest_is_found(bundle_folder, alter):
+    path = bundle_folder() / "manifest.json"
+    text = path.read_bytes()
+    assert alter(text) != text
+    path.write_bytes(alter(text))
+    with pytest.raises(BundleError, match="its text has another SHA-256 than it says itself; copy the bundle again"):
+        open_bundle(path.parent)
+
+
+def test_hash_of_the_manifest_by_hand(bundle_folder):
+    text = (bundle_folder() / "manifest.json").read_text()
+    said = json.loads(text)["manifest_sha256"]
+    assert text.count(said) == 1
+    assert hashlib.sha256(text.replace(said, "0" * 64).encode()).hexdigest() == said
+
+
+def test_manifest_that_quotes_a_hash_of_zeros_still_opens(bundle_folder):
+    zeros = "0" * 64
+    folder = bundle_folder(plan={"from": zeros}, versions={"thinwave": zeros})
+    assert open_bundle(folder).manifest.versions == {"thinwave": zeros}
+
+
+def test_names_outside_ascii_are_hashed_as_they_are_written(bundle_folder):
+    folder = bundle_folder(plan={"note": "π/4-DQPSK, ü"})
+    assert "π/4-DQPSK, ü" in (folder / "manifest.json").read_text(encoding="utf-8")
+    assert open_bundle(folder).manifest.plan == {"note": "π/4-DQPSK, ü"}
 
 
 def test_file_cut_short_is_found(bundle_folder):
@@ -172,6 +242,28 @@ def test_manifest_of_a_file_that_is_not_there_is_not_written(tmp_path, mean_mode
     with pytest.raises(BundleError, match="is not there"):
         write_manifest(folder, manifest)
     assert not list(folder.iterdir())
+
+
+def test_manifest_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path, small_disk, mean_model, manifest_for):
+    folder = small_disk("64k") / "b"
+    folder.mkdir()
+    (folder / "fp32.onnx").write_bytes(mean_model().read_bytes())
+    write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}))
+    kept = (folder / "manifest.json").read_bytes()
+    with pytest.raises(OSError, match="No space left on device"):
+        write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}, plan={"long": "x" * 100_000}))
+    assert (folder / "manifest.json").read_bytes() == kept
+    assert open_bundle(folder).manifest.plan is None
+
+
+# BUG: write_manifest leaves manifest.json.unfinished, which keeps the disk full.
+@pytest.mark.xfail(strict=True, raises=AssertionError)
+def test_manifest_that_does_not_fit_on_the_disk_leaves_no_part_of_it(small_disk, mean_model, manifest_for):
+    folder = small_disk("64k")
+    (folder / "fp32.onnx").write_bytes(mean_model().read_bytes())
+    with pytest.raises(OSError, match="No space left on device"):
+        write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}, plan={"long": "x" * 100_000}))
+    assert [path.name for path in folder.iterdir()] == ["fp32.onnx"]
 
 
 def test_manifest_is_frozen_and_refuses_what_is_not_known(bundle_folder):

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from deploy.errors import MeasurementError
-from deploy.latency import measure
+from deploy.latency import Model, measure
 
 QUICK = {"processes": 2, "seconds": 0.02, "least_runs": 16, "warmup_s": 0.02, "warmup_limit_s": 0.5}
 
@@ -24,7 +24,10 @@ def frames():
 
 @pytest.fixture
 def models(mean_model):
-    return {"original": mean_model("original.onnx", depth=60), "pruned": mean_model("pruned.onnx", depth=1)}
+    return {
+        "original": Model(path=mean_model("original.onnx", depth=60), precision="fp32"),
+        "pruned": Model(path=mean_model("pruned.onnx", depth=1)),
+    }
 
 
 @pytest.fixture
@@ -37,13 +40,17 @@ def stand_in(tmp_path):
             import json, os, sys
             import numpy as np
             request = json.loads(sys.stdin.buffer.readline())
-            names = [name for name, _ in request["models"]]
+            names = [model["name"] for model in request["models"]]
             def answer(**changes):
                 result = {
-                    "runtime_version": "9.9", "precision": dict.fromkeys(names, "fp32"),
+                    "runtime_version": dict.fromkeys(names, "9.9"), "precision": dict.fromkeys(names, "fp32"),
                     "steady": dict.fromkeys(names, True), "affinity": [0],
                 }
                 print(json.dumps({"result": {**result, **changes}}), flush=True)
+            if request["what"] == "footprint":
+                said = {"memory_bytes": 2**20 * len(request["models"][0]["path"]), "energy_joules": None}
+                print(json.dumps({"result": said}))
+                sys.exit()
         """
         script.write_text(textwrap.dedent(head) + textwrap.dedent(code))
         return (sys.executable, str(script))
@@ -53,8 +60,8 @@ def stand_in(tmp_path):
 
 KNOWN = """
     # Which process this is: a file that each adds a line to.
-    count = request["models"][0][1] + ".count"
-    place = request["models"][names.index("original")][1] + ".count" if "original" in names else count
+    count = request["models"][0]["path"] + ".count"
+    place = request["models"][names.index("original")]["path"] + ".count" if "original" in names else count
     with open(place, "a+") as file:
         file.seek(0)
         number = len(file.readlines())
@@ -90,7 +97,8 @@ def test_figures_come_from_processes_as_the_protocol_says(models, frames, stand_
 
 def test_every_other_process_opens_the_models_the_other_way_round(models, frames, stand_in):
     measure(models, frames=frames, processes=4, threads=1, child_command=stand_in(KNOWN))
-    seen = [json.loads(line) for line in models["original"].with_name("original.onnx.count").read_text().splitlines()]
+    counted = models["original"].path.with_name("original.onnx.count")
+    seen = [json.loads(line) for line in counted.read_text().splitlines()]
     assert [request["names"] for request in seen] == [["original", "pruned"], ["pruned", "original"]] * 2
     assert {request["threads"] for request in seen} == {1}
     assert {len(request["samples"]) for request in seen} == {2}
@@ -98,9 +106,45 @@ def test_every_other_process_opens_the_models_the_other_way_round(models, frames
 
 def test_protocol_is_handed_to_the_child(models, frames, stand_in):
     measure({"pruned": models["pruned"]}, frames=frames, processes=2, child_command=stand_in(KNOWN))
-    request = json.loads(models["pruned"].with_name("pruned.onnx.count").read_text().splitlines()[0])
+    request = json.loads(models["pruned"].path.with_name("pruned.onnx.count").read_text().splitlines()[0])
     wanted = {"seconds": 3.0, "least_runs": 1024, "limit_s": 120.0, "warmup_s": 0.5, "warmup_limit_s": 10.0}
     assert {name: request[name] for name in wanted} == wanted
+    assert request["models"] == [
+        {"name": "pruned", "path": str(models["pruned"].path), "precision": None, "runtime": "onnxruntime"}
+    ]
+
+
+def test_memory_is_asked_of_a_process_a_model_after_the_times(models, frames, stand_in):
+    told = []
+    measurement = measure(
+        models,
+        frames=frames,
+        processes=2,
+        child_command=stand_in(KNOWN),
+        progress=lambda done, total, note="": told.append((done, total, note)),
+    )
+    after_the_times = [(2, 4, "memory of original"), (3, 4, ""), (3, 4, "memory of pruned"), (4, 4, "")]
+    assert told == [(1, 4, ""), (2, 4, ""), *after_the_times]
+    for name, model in measurement.models.items():
+        assert model.record.conditions["memory_bytes"] == 2**20 * len(str(models[name].path))
+        assert model.record.conditions["energy_joules_per_run"] is None
+
+
+def test_record_says_what_the_file_was_written_in(models, frames, stand_in):
+    measurement = measure(models, frames=frames, processes=2, child_command=stand_in(KNOWN))
+    written = {name: model.record.conditions["file_precision"] for name, model in measurement.models.items()}
+    assert written == {"original": "fp32", "pruned": None}
+
+
+def test_models_may_be_in_different_runtimes(frames, mean_model):
+    path = mean_model(depth=1)
+    measurement = measure(
+        {"a": Model(path=path), "b": Model(path=path, runtime="openvino")}, frames=frames, batch=2, **QUICK
+    )
+    assert [model.record.runtime for model in measurement.models.values()] == ["onnxruntime", "openvino"]
+    assert {model.record.precision for model in measurement.models.values()} == {"fp32"}
+    versions = {model.record.runtime_version for model in measurement.models.values()}
+    assert len(versions) == 2
 
 
 def test_libraries_of_the_child_are_held_to_the_threads(models, frames, stand_in):
@@ -120,7 +164,8 @@ def test_model_that_does_not_settle_is_told_in_the_record(models, frames, stand_
     conditions = measurement.models["original"].record.conditions
     assert (conditions["stable"], conditions["unstable_processes"]) == (False, 1)
     assert measurement.models["pruned"].record.conditions["stable"] is True
-    assert "process 2 of 3: original did not become steady" in caplog.text
+    # Three that time, and one each for the memory of the two models.
+    assert "process 2 of 5: original did not become steady" in caplog.text
 
 
 def test_two_real_models_are_compared(models, frames, tmp_path):
@@ -147,12 +192,15 @@ def test_two_real_models_are_compared(models, frames, tmp_path):
         assert record.conditions["processes"] == 2
         assert set(record.conditions["affinity"]) <= os.sched_getaffinity(0)
         assert len(record.conditions["model_sha256"]) == 64
+        # A model of a few hundred bytes takes some pages, and no process takes a gigabyte for it.
+        assert 0 <= record.conditions["memory_bytes"] < 2**30
         json.dumps(record.to_json(), allow_nan=False)
         with np.load(tmp_path / "samples.npz") as kept:
             for number, times_ns in enumerate(model.samples_ns):
                 np.testing.assert_array_equal(kept[f"{name}.process{number}"], times_ns)
-    assert (1, 2, "") in told
-    assert told[-1] == (2, 2, "")
+    # Two processes, and one each for the memory of the two models.
+    assert (1, 4, "") in told
+    assert told[-1] == (4, 4, "")
     assert {"warming up original", "warming up pruned", "timing"} <= {note for _, _, note in told}
     assert Counter(note for _, _, note in told)["timing"] == 2
 
@@ -166,7 +214,8 @@ def test_one_real_model_has_no_ratio(models, frames):
 
 
 def test_precision_is_the_one_executed(int8_model, mean_model, frames):
-    measurement = measure({"fp32": mean_model(depth=1), "int8": int8_model}, frames=frames, **QUICK)
+    models = {"fp32": Model(path=mean_model(depth=1)), "int8": Model(path=int8_model)}
+    measurement = measure(models, frames=frames, **QUICK)
     assert {name: model.record.precision for name, model in measurement.models.items()} == {
         "fp32": "fp32",
         "int8": "int8",
@@ -209,15 +258,15 @@ def test_number_of_models_is_one_or_two(models, frames):
 
 def test_model_that_is_not_there_is_named(frames, tmp_path):
     with pytest.raises(MeasurementError, match=r"none\.onnx: the model cannot be read: No such file"):
-        measure({"a": tmp_path / "none.onnx"}, frames=frames)
+        measure({"a": Model(path=tmp_path / "none.onnx")}, frames=frames)
 
 
 def test_file_that_is_no_model_is_told_by_the_child(frames, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"bad")
     with pytest.raises(
-        MeasurementError, match=r"process 1 of 2 ended with exit code 2 .*bad\.onnx: onnxruntime cannot open"
+        MeasurementError, match=r"process 1 of 3 ended with exit code 2 .*bad\.onnx: onnxruntime cannot open"
     ):
-        measure({"a": tmp_path / "bad.onnx"}, frames=frames, **QUICK)
+        measure({"a": Model(path=tmp_path / "bad.onnx")}, frames=frames, **QUICK)
 
 
 def test_frames_that_do_not_fit_the_model_are_told_by_the_child(models):
@@ -251,3 +300,9 @@ def test_child_that_does_not_read_is_told(models, frames, tmp_path):
     script.write_text("import os, sys; os.close(0); sys.exit('deaf')")
     with pytest.raises(MeasurementError, match="deaf"):
         measure({"pruned": models["pruned"]}, frames=frames, child_command=(sys.executable, str(script)))
+
+
+def test_runtime_that_is_not_here_is_told_by_the_child(models, frames):
+    model = Model(path=models["pruned"].path, runtime="onnxruntime-cuda")
+    with pytest.raises(MeasurementError, match=r"process 1 of 3 ended with exit code 2 .*no CUDAExecutionProvider"):
+        measure({"a": model}, frames=frames, **QUICK)

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from deploy.latency_child import PARENT_GONE
+from deploy.latency_child import PARENT_GONE, Opened, Request
 
 # Far longer than it takes: what is tested is that it happens at all.
 PATIENCE_S = 60.0
@@ -19,20 +20,22 @@ PARENT = """
 import sys
 from pathlib import Path
 import numpy as np
-from deploy.latency import measure
+from deploy.latency import Model, measure
 
 def tell(done, total, note=""):
     print(note, flush=True)
 
 frames = np.zeros((1, 2, 32), dtype=np.float32)
-measure({"model": Path(sys.argv[1])}, frames=frames, seconds=100.0, warmup_s=0.02, progress=tell)
+measure({"model": Model(path=Path(sys.argv[1]))}, frames=frames, seconds=100.0, warmup_s=0.02, progress=tell)
 """
 
 
-def request_for(model: Path, folder: Path, *, seconds: float, limit_s: float) -> dict:
+def request_for(
+    model: Path, folder: Path, *, seconds: float, limit_s: float, runtime: str = "onnxruntime", **more
+) -> dict:
     return {
-        "models": [["m", str(model)]],
-        "runtime": "onnxruntime",
+        "models": [{"name": "m", "path": str(model), "precision": None, "runtime": runtime}],
+        "what": "times",
         "threads": 1,
         "batch": 1,
         "frames": str(folder / "frames.npy"),
@@ -42,7 +45,35 @@ def request_for(model: Path, folder: Path, *, seconds: float, limit_s: float) ->
         "limit_s": limit_s,
         "warmup_s": 0.01,
         "warmup_limit_s": 0.1,
+        **more,
     }
+
+
+@pytest.fixture
+def saved_frames(tmp_path):
+    np.save(tmp_path / "frames.npy", np.zeros((2, 2, 32), dtype=np.float32))
+    return tmp_path
+
+
+def asked(request: dict) -> dict:
+    """Serve one request in a process of its own, and return its result."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, json.dumps(request)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# As the child does, but for the end of stdin, which is the parent's here.
+SERVE = """
+import json, os, sys
+from deploy.latency_child import Request, footprint_here, layers_here, length_here, measure_here
+request = Request.from_line(sys.argv[1].encode())
+what = {"footprint": footprint_here, "layers": layers_here, "length": length_here}.get(request.what)
+result = what(request) if what else measure_here(request, os.open(os.devnull, os.O_WRONLY))
+wrong = {"torch", "onnx", "scipy", "toolchain"} & set(sys.modules)
+print(json.dumps({"wrong": sorted(wrong), "pinned": sorted(os.sched_getaffinity(0)), **result}))
+"""
 
 
 def is_running(process: int) -> bool:
@@ -96,11 +127,8 @@ def test_child_is_in_a_session_of_its_own_so_that_ctrl_c_is_the_parents(parent):
     assert os.getsid(child) == child != os.getsid(process.pid)
 
 
-def test_child_goes_when_stdin_ends_even_while_somebody_still_reads(mean_model, tmp_path):
-    import numpy as np
-
-    np.save(tmp_path / "frames.npy", np.zeros((1, 2, 32), dtype=np.float32))
-    request = request_for(mean_model(depth=1), tmp_path, seconds=100.0, limit_s=120.0)
+def test_child_goes_when_stdin_ends_even_while_somebody_still_reads(mean_model, saved_frames, tmp_path):
+    request = request_for(mean_model(depth=1), saved_frames, seconds=100.0, limit_s=120.0)
     command = [sys.executable, "-m", "deploy.latency_child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         try:
@@ -127,21 +155,65 @@ def test_child_without_a_request_ends_with_one_line():
     assert done.stderr.strip().startswith("the request ended before its line did")
 
 
-def test_child_is_pinned_and_has_none_of_the_toolchains_libraries(mean_model, tmp_path):
-    import numpy as np
-
-    np.save(tmp_path / "frames.npy", np.zeros((1, 2, 32), dtype=np.float32))
-    code = """
-import json, os, sys
-from deploy.latency_child import Request, measure_here
-result = measure_here(Request(**json.loads(sys.argv[1])), os.open(os.devnull, os.O_WRONLY))
-wrong = {"torch", "onnx", "scipy", "toolchain"} & set(sys.modules)
-print(json.dumps({"wrong": sorted(wrong), "pinned": sorted(os.sched_getaffinity(0)), **result}))
-"""
-    request = request_for(mean_model(depth=1), tmp_path, seconds=0.01, limit_s=1.0)
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(request)], capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
+@pytest.mark.parametrize("what", ["times", "footprint", "layers"])
+def test_child_is_pinned_and_has_none_of_the_toolchains_libraries(mean_model, saved_frames, what):
+    request = request_for(mean_model(depth=1), saved_frames, seconds=0.01, limit_s=1.0, what=what)
+    said = asked(request)
     assert said["wrong"] == []
-    assert said["pinned"] == said["affinity"]
-    assert len(said["affinity"]) == 1
-    assert np.load(tmp_path / "samples.npy").dtype == np.int64
+    assert len(said["pinned"]) == 1
+    if what == "times":
+        assert said["pinned"] == said["affinity"]
+        assert np.load(saved_frames / "samples.npy").dtype == np.int64
+
+
+def test_memory_is_what_the_model_takes_above_the_runtime(mean_model, saved_frames):
+    # 32 MiB of weights; ONNX Runtime alone takes more than that.
+    heavy = mean_model("heavy.onnx", head=np.ones((2, 4 << 20), dtype=np.float32))
+    small = mean_model("small.onnx")
+    taken = [
+        asked(request_for(path, saved_frames, seconds=0.01, limit_s=1.0, what="footprint"))["memory_bytes"]
+        for path in (small, heavy)
+    ]
+    assert 0 <= taken[0] < 32 << 20 <= taken[1]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_layers_are_told_with_what_the_core_can_do(mean_model, tmp_path, runtime):
+    # Long frames: OpenVINO tells whole microseconds, and nothing of a layer that takes less than one.
+    np.save(tmp_path / "frames.npy", np.zeros((1, 2, 16384), dtype=np.float32))
+    model = mean_model(depth=2, length=16384)
+    request = request_for(model, tmp_path, seconds=0.01, limit_s=1.0, what="layers", least_runs=3, runtime=runtime)
+    said = asked(request)
+    assert said["precision"] == "fp32"
+    assert said["runtime_version"]
+    assert {"conv0", "conv1"} <= {name for layer in said["layers"] for name in layer["covers"]}
+    assert all(layer["p50_ms"] >= 0 for layer in said["layers"])
+    assert all(value > 0 for value in said["peaks"].values())
+
+
+@pytest.mark.parametrize(("length", "said"), [(48, 48), ("length", None)])
+def test_length_is_told_by_a_process_that_only_opens_the_model(mean_model, tmp_path, length, said):
+    # No frames are needed for that.
+    request = request_for(mean_model(length=length), tmp_path, seconds=0.0, limit_s=1.0, what="length")
+    assert asked(request)["length"] == said
+
+
+def test_request_reads_back_as_it_was_written():
+    request = Request(
+        models=(Opened(name="a", path="/a.onnx", precision="int8", runtime="openvino"),),
+        what="layers",
+        threads=2,
+        batch=3,
+        frames="f.npy",
+        samples=("s.npy",),
+        seconds=1.5,
+        least_runs=7,
+        limit_s=9.0,
+        warmup_s=0.5,
+        warmup_limit_s=2.0,
+    )
+    line = request.to_line()
+    assert line.endswith(b"\n")
+    read = Request.from_line(line)
+    assert (read.models, read.what, read.seconds) == (request.models, "layers", 1.5)
+    assert read.to_line() == line
