@@ -39,9 +39,9 @@ from deploy.errors import RuntimeNotFoundError
 from deploy.host import describe_host
 from deploy.interval import t_interval
 from deploy.latency import Model, measure
+from deploy.names import PRECISIONS
 from deploy.noise import noise_frames
 from deploy.peaks import measured_peaks
-from deploy.results import PRECISIONS
 from deploy.runtimes import version_here
 from deploy.runtimes.base import Float32
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from deploy.errors import BundleError
-from deploy.results import Precision
+from deploy.names import Precision
 from deploy.strict_reading import Strict, read_strictly
 
 MANIFEST_NAME = "manifest.json"
@@ -188,8 +188,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     before, _, after = text.rpartition(NO_HASH)
     path, unfinished = folder / MANIFEST_NAME, folder / f"{MANIFEST_NAME}.unfinished"
-    unfinished.write_text(before + _digest(text) + after, encoding="utf-8")
-    return unfinished.replace(path)
+    try:
+        unfinished.write_text(before + _digest(text) + after, encoding="utf-8")
+        return unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from deploy.accuracy import accuracy, accuracy_by_snr
 from deploy.bundle import Bundle, ModelFile
 from deploy.errors import BundleError
+from deploy.names import Executed, Precision
 from deploy.parity import MOST_ACCURACY_LOST, MOST_AGREEMENT_LOST, agreement, largest_difference, most_difference
 from deploy.progress import Progress, silent
 from deploy.reference import ReferenceFrames, reference_frames
-from deploy.results import Executed, Precision
 from deploy.runtimes import open_runtime
 from deploy.runtimes.base import Float32, Runtime
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ def check_to_json(manifest: Manifest, runtime: str, checks: Sequence[FileCheck])
         "precisions": {
             each.precision: {
                 **{name: value for name, value in vars(each).items() if name not in ("precision", "size_bytes")},
+                # JSON has no word for what is not finite.
+                "max_abs_diff": each.max_abs_diff if math.isfinite(each.max_abs_diff) else None,
                 "bytes": each.size_bytes,
                 "problems": list(each.problems),
             }

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from deploy.bundle import Bundle
 from deploy.frames.dataset import Dataset
+from deploy.names import Precision
 from deploy.progress import Progress, silent
-from deploy.results import Precision
 from deploy.runtimes import open_runtime
 from deploy.runtimes.base import Float32
 
@@ -21,6 +21,8 @@ BATCH = 64
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
     """``predicted`` int64 (n,) are classes in the order of the logits; ``confidence`` float32 (n,) their softmax, 0 to 1.
+
+    A frame whose samples, or whose logits, are not finite is of no class: -1, with a confidence of 0.
 
     ``correct`` is the share of frames named rightly, None where the frames have no labels, or others than the model.
     """
@@ -46,8 +48,11 @@ def classify(
     with open_runtime(runtime, bundle.path_of(precision), threads=threads, precision=precision) as model:
         for start in range(0, len(frames), BATCH):
             stop = min(start + BATCH, len(frames))
-            chances = softmax(model.run(frames.frames(np.arange(start, stop))))
-            predicted[start:stop], confidence[start:stop] = chances.argmax(axis=1), chances.max(axis=1)
+            logits = model.run(frames.frames(np.arange(start, stop)))
+            known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
+            chances = softmax(np.where(known[:, None], logits, 0))
+            predicted[start:stop] = np.where(known, chances.argmax(axis=1), -1)
+            confidence[start:stop] = np.where(known, chances.max(axis=1), 0)
             progress(stop, len(frames), "frames")
     return Answers(
         classes=classes, predicted=predicted, confidence=confidence, correct=_correct(frames, classes, predicted)

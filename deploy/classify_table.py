@@ -16,12 +16,14 @@ def classify_table(title: str, answers: Answers) -> Table:
     table = Table("modulation", title=title, title_justify="left")
     for heading in ("frames", "share", "mean confidence"):
         table.add_column(heading, justify="right")
-    counts = np.bincount(answers.predicted, minlength=len(answers.classes))
+    counts = np.bincount(answers.predicted[answers.predicted >= 0], minlength=len(answers.classes))
     for number in np.argsort(-counts, kind="stable"):
         if counts[number]:
             sure = answers.confidence[answers.predicted == number].mean()
             share = counts[number] / len(answers.predicted)
             table.add_row(answers.classes[number], f"{counts[number]:,}", f"{share:.1%}", f"{sure:.1%}")
+    if unknown := int((answers.predicted < 0).sum()):
+        table.add_row("none: not finite", f"{unknown:,}", f"{unknown / len(answers.predicted):.1%}", "-")
     return table
 
 
@@ -31,7 +33,7 @@ def answers_to_json(frames: Dataset, answers: Answers) -> dict[str, Any]:
         "source": frames.source,
         "length": frames.length,
         "classes": list(answers.classes),
-        "predicted": [answers.classes[number] for number in answers.predicted],
+        "predicted": [None if number < 0 else answers.classes[number] for number in answers.predicted],
         "confidence": [round(float(each), 4) for each in answers.confidence],
         "correct": answers.correct,
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import get_args
 
 import click
 
@@ -22,7 +21,7 @@ from deploy.command_line import (
     writable_file,
     write_json,
 )
-from deploy.results import PRECISIONS, Precision, RuntimeName
+from deploy.names import PRECISIONS, RUNTIME_NAMES, Precision
 
 FOLDER = click.Path(path_type=Path)
 # Timed seconds a process.
@@ -53,9 +52,9 @@ threads_option = click.option(
 @precision_option
 @click.option(
     "--runtime",
-    type=click.Choice((*get_args(RuntimeName), "best")),
+    type=click.Choice((*RUNTIME_NAMES, "best")),
     metavar="NAME",
-    help=f"{', '.join(get_args(RuntimeName))}; or best: the fastest that is here and accurate. [default: the target's]",
+    help=f"{', '.join(RUNTIME_NAMES)}; or best: the fastest that is here and accurate. [default: the target's]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads, each pinned to a core. [default: the target's]")
 @click.option("--batch", type=click.IntRange(min=1), help="Frames a run. [default: the target's]")
@@ -110,7 +109,7 @@ def profile(
             threads=threads,
             batch=batch,
             processes=processes,
-            seconds=seconds or TIMED_S[quick_or_official or "quick"],
+            seconds=TIMED_S[quick_or_official or "quick"] if seconds is None else seconds,
             with_layers=with_layers,
             samples_path=Path(samples_path) if samples_path else None,
             progress=progress,

@@ -50,11 +50,19 @@ def engine_for(model: Path, fingerprint: Fingerprint, build: Callable[[Path], by
     if path.is_file() and _built_here(sha256_of(path)):
         return path
     try:
+        _records().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(
+            f"{_records()}: which engines were built here cannot be noted there: {error.strerror or error}; name another "
+            "cache folder with XDG_CACHE_HOME"
+        ) from error
+    try:
         folder.mkdir(exist_ok=True)
         content = build(folder / TIMING_CACHE)
+        # Noted first: an engine that is not noted would be built again and again.
+        (_records() / hashlib.sha256(content).hexdigest()).touch()
         _write(path, content)
         _write(path.with_suffix(".json"), (json.dumps(asdict(fingerprint), indent=2) + "\n").encode())
-        _remember(hashlib.sha256(content).hexdigest())
     except OSError as error:
         raise BundleError(
             f"{folder}: the engine cannot be kept there: {error.strerror or error}; make room, or copy the bundle to a folder "
@@ -81,8 +89,3 @@ def _records() -> Path:
 
 def _built_here(digest: str) -> bool:
     return (_records() / digest).is_file()
-
-
-def _remember(digest: str) -> None:
-    _records().mkdir(parents=True, exist_ok=True)
-    (_records() / digest).touch()

@@ -34,8 +34,9 @@ from deploy.host import package_version, processor_facts
 from deploy.interval import t_interval
 from deploy.latency_child import Opened, Request, What
 from deploy.machine_state import change_of_state, machine_state
+from deploy.names import Executed, Precision
 from deploy.progress import Progress, silent
-from deploy.results import Executed, LatencyRecord, Precision, Ratio
+from deploy.results import LatencyRecord, Ratio
 from deploy.runtimes.base import Float32
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from deploy.affinity import cores_for, pin_to
 from deploy.errors import DeployError, MeasurementError
-from deploy.results import Precision
+from deploy.names import Precision
 
 # numpy and the runtime are imported in measure_here(), after the pinning: the threads they start inherit it.
 

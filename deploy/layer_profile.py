@@ -14,10 +14,12 @@ from pydantic import JsonValue
 
 from deploy.bundle import Layer
 from deploy.latency import Model, ask_for
-from deploy.results import Executed
+from deploy.names import Executed
 from deploy.runtimes.base import Float32
 
 RUNS = 200
+# What exported models call their output.
+OUTPUT = "logits"
 Bound = Literal["launching", "memory", "arithmetic"]
 
 
@@ -82,6 +84,9 @@ def profile_layers(
 def rows_of(said: dict[str, Any], known: Sequence[Layer], batch: int) -> LayerProfile:
     """Put what a process said of its layers beside what is ``known`` of them for one frame."""
     by_name = {layer.name: layer for layer in known}
+    if known:
+        # OpenVINO calls the last node by the output that it makes.
+        by_name.setdefault(OUTPUT, known[-1])
     peaks = said["peaks"]
     least_ms = min((layer["p50_ms"] for layer in said["layers"]), default=0.0)
     rows = []

@@ -15,9 +15,9 @@ from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, R
 from deploy.host import describe_host
 from deploy.latency import Measurement, Model, ask_for, measure
 from deploy.layer_profile import LayerProfile, profile_layers
+from deploy.names import PRECISIONS, Precision
 from deploy.noise import noise_frames
 from deploy.progress import Progress, silent
-from deploy.results import PRECISIONS, Precision
 from deploy.runtimes import version_here
 from deploy.runtimes.base import Float32
 from deploy.targets import Target, check_is_here
@@ -185,6 +185,9 @@ def look_at_all(
             f"{subject.path}: the best runtime is the fastest that is accurate, and a plain ONNX file has no frames to judge "
             "that by; export it as a bundle, or name a runtime"
         )
+    for precision in precisions if len(precisions) == 1 else ():
+        # Asked for by name: said where the bundle has none.
+        subject.file(precision)
     held = [precision for precision in precisions if precision in subject.bundle.manifest.precisions]
     pairs = [(runtime, precision) for runtime in target.runtimes for precision in held]
     looks = []

@@ -33,7 +33,7 @@ def reference_frames(bundle: Bundle) -> ReferenceFrames:
     frames = open_npz(path)
     with open_archive(path) as archive:
         member = archive.members(("logits",)).get("logits")
-        logits = None if member is None else archive.read(member).astype(np.float32)
+        logits = None if member is None or member.dtype.kind != "f" else archive.read(member).astype(np.float32)
     expected = (entry.frames, len(bundle.manifest.classes))
     if (
         logits is None

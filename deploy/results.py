@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from deploy.errors import MeasurementError
+from deploy.names import Executed
 from deploy.strict_reading import Strict, read_strictly
-
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-RuntimeName = Literal[
-    "onnxruntime",
-    "onnxruntime-cuda",
-    "onnxruntime-tensorrt",
-    "openvino",
-    "openvino-bf16",
-    "tensorrt",
-    "tensorrt-rtx",
-]
-# What a runtime may make of them: bfloat16 is in no file, and some processors have it.
-Executed = Literal["fp32", "fp16", "bf16", "int8"]
 
 RecordKind = TypeVar("RecordKind", bound="Record")
 

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from deploy.errors import TargetError
 from deploy.host import machine, processor_facts
-from deploy.results import Precision, RuntimeName
+from deploy.names import Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
 from deploy.suggestion import did_you_mean
 

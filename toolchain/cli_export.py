@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from deploy.results import PRECISIONS, Precision
+from deploy.names import PRECISIONS, Precision
 from toolchain.cli_options import (
     SPLITS,
     data_option,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deploy.bundle import MANIFEST_NAME, Manifest
 from deploy.frames.dataset import Dataset
+from deploy.names import Precision
 from deploy.progress import Progress, silent
-from deploy.results import Precision
 from toolchain.data import DataUse, Part, with_class_order
 from toolchain.errors import DatasetError, RunError
 from toolchain.export import Frames, Origin, write_bundle

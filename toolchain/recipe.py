@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from deploy.cgroup import cpu_quota_cores
 from deploy.host import usable_cores
-from deploy.results import PRECISIONS, Precision, RuntimeName
+from deploy.names import PRECISIONS, Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
 from toolchain.errors import RecipeError
 

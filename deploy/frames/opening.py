@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from deploy.errors import DatasetError
@@ -23,6 +24,9 @@ def open_frames(path: Path, length: int) -> Dataset:
     if path.suffix in SIGMF_SUFFIXES:
         return open_sigmf(path, length=length, labelled=False)
     try:
+        # A pipe would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{path}: is no regular file; expected a file of frames")
         with path.open("rb") as file:
             start = file.read(START_BYTES)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import RuntimeNotFoundError
-from deploy.results import Precision
+from deploy.names import Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
 from deploy.suggestion import did_you_mean
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.errors import RuntimeRefusedError
-from deploy.results import Executed
+from deploy.names import Executed
 
 Float32 = npt.NDArray[np.float32]
 Opened = TypeVar("Opened", bound="Runtime")
@@ -21,7 +21,7 @@ Opened = TypeVar("Opened", bound="Runtime")
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTime:
-    """What a runtime ran as one: its own ``name`` and kind for it, the milliseconds of each run, float64 (runs,).
+    """What a runtime ran as one: its own ``name`` and kind for it, milliseconds, float64 (n,): of each run, or one mean.
 
     ``covers`` names the nodes of the ONNX file that were fused into it, as far as the runtime tells.
     """

@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
-from deploy.results import Executed, Precision
+from deploy.names import Executed, Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
 
 # Errors and worse only: a child's last line on stderr should be what went wrong, not a warning about an initialiser.
@@ -41,6 +41,7 @@ PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
 
+WARM_UP_RUNS = 20
 # What ends the name of a node's own time in a trace.
 KERNEL = "_kernel_time"
 
@@ -85,12 +86,13 @@ class OnnxRuntime(Runtime):
 
     def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
         times: dict[tuple[str, str], list[float]] = {}
-        for event in self._trace(frames, runs):
+        for event in self._trace(frames, WARM_UP_RUNS + runs):
             name, kind = event["name"], event.get("args", {}).get("op_name")
             if kind and name.endswith(KERNEL):
                 times.setdefault((name.removesuffix(KERNEL), kind), []).append(event["dur"] / 1e3)
         return [
-            LayerTime(name=name, op=kind, covers=(name.partition("_token_")[0],), times_ms=np.array(values))
+            # The first ones warm up.
+            LayerTime(name=name, op=kind, covers=(name.partition("_token_")[0],), times_ms=np.array(values[-runs:]))
             for (name, kind), values in times.items()
         ]
 
@@ -98,7 +100,7 @@ class OnnxRuntime(Runtime):
         self._session = None
 
     def _trace(self, frames: Float32, runs: int) -> list[dict[str, Any]]:
-        """The events of ``runs`` runs of a session of its own, which watches itself, after as many to warm up."""
+        """The events of ``runs`` runs of a session of its own, which watches itself."""
         with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
             options = _options(self._threads)
             options.enable_profiling = True

@@ -10,7 +10,9 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from deploy.engines import Fingerprint, engine_for
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
 from deploy.gpu import Gpu, first_gpu
 from deploy.host import machine
-from deploy.results import Executed, Precision
+from deploy.names import Executed, Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
 
 # Batches that an engine takes; it is tuned for the one that is measured.
@@ -38,6 +40,8 @@ TYPES: tuple[tuple[str, Executed], ...] = (
     ("FP16", "fp16"),
     ("Half", "fp16"),
 )
+# What the kinds and names of layers that do a model's arithmetic have in them.
+COMPUTING = re.compile(r"conv|gemm|matmul|matrix|fc|dense|rnn|lstm|gru|myelin|kgen", re.IGNORECASE)
 # Kinds of the inspector's layers that move data and compute nothing.
 MOVING = ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")
 
@@ -160,23 +164,30 @@ def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = N
     if isinstance(gpu, str) and not kind.is_rtx:
         raise RuntimeNotFoundError(f"{flavour} builds on the GPU that it builds for: {gpu}; build on the device")
     batches = (1, min(batch or 1, MOST_BATCH), MOST_BATCH)
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise RuntimeRefusedError(f"{path}: cannot be read: {error.strerror}") from error
     fingerprint = Fingerprint(
         runtime=flavour,
         version=trt.__version__,
         platform=f"linux-{machine()}",
         gpu="any" if kind.is_rtx or isinstance(gpu, str) else _named(gpu),
-        onnx_sha256=sha256_of(path),
+        onnx_sha256=digest,
         batches=batches,
     )
 
     def build(timing_cache: Path) -> bytes:
-        with _refusals(path, flavour):
+        with _refusals(path, flavour), warnings.catch_warnings():
+            # Of Polygraphy's calls to what TensorRT is about to drop.
+            warnings.simplefilter("ignore", DeprecationWarning)
             network = polygraphy.network_from_onnx_path(str(path), strongly_typed=True)
             _, parsed, *_ = network
             # Of a file that is no ONNX, TensorRT-RTX's parser says nothing and makes an empty network.
             if parsed.num_inputs != 1:
                 raise RuntimeRefusedError(f"{path}: {flavour} finds no ONNX model of one input in this file")
             name, shape = parsed.get_input(0).name, tuple(parsed.get_input(0).shape)
+            _require_batches(path, shape)
             profile = polygraphy.Profile().add(name, *((size, *shape[1:]) for size in batches))
             # TensorRT-RTX times nothing while it builds.
             cache = {} if kind.is_rtx else {"load_timing_cache": str(timing_cache) if timing_cache.is_file() else None}
@@ -201,11 +212,15 @@ def version_here(name: str) -> str:
 
 
 def narrowest(layers: list[dict[str, Any]]) -> Executed:
-    """The narrowest type that a layer of the inspector's reads and computes in, by its own words."""
+    """The narrowest type that a layer of the inspector's reads and computes in, by its own words.
+
+    Of layers that convolve or multiply matrices, where their kind or name says so: one that only makes floats of integers
+    reads integers too.
+    """
     seen: set[Executed] = set()
-    for layer in layers:
-        if layer.get("LayerType") in MOVING:
-            continue
+    at_work = [layer for layer in layers if layer.get("LayerType") not in MOVING]
+    computing = [layer for layer in at_work if COMPUTING.search(f"{layer.get('LayerType')} {layer.get('Name')}")]
+    for layer in computing or at_work:
         for tensor in layer.get("Inputs", ()):
             words = str(tensor.get("Format/Datatype") or tensor.get("Datatype") or "")
             seen.update(kind for word, kind in TYPES if word in words)
@@ -215,9 +230,20 @@ def narrowest(layers: list[dict[str, Any]]) -> Executed:
 
 def covered(layer: dict[str, Any]) -> tuple[str, ...]:
     """The ONNX nodes that a layer of the inspector's was made of: from its metadata, else from its name."""
+    if str(layer.get("LayerType")) in MOVING or str(layer["Name"]).startswith("Reformatting"):
+        return ()
     noted = str(layer.get("Metadata", ""))
     found = [part.split("]")[0].strip() for part in noted.split("[ONNX Layer:")[1:]]
     return tuple(found) or tuple(part.strip() for part in str(layer["Name"]).split(" + "))
+
+
+def _require_batches(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise RuntimeRefusedError unless a model takes frames of one shape in any batch; TensorRT writes -1 for any."""
+    if len(shape) != 3 or shape[0] != -1 or -1 in shape[1:]:
+        words = ", ".join("any" if size == -1 else str(size) for size in shape)
+        raise RuntimeRefusedError(
+            f"{path}: takes frames ({words}); expected any batch of frames of one length (any, 2, length); export it so"
+        )
 
 
 def _inspected(trt: Any, engine: Any) -> list[dict[str, Any]]:
@@ -245,7 +271,9 @@ def _imported(flavour: Flavour) -> tuple[Any, Any]:
     # Above its highest: what it would print on the way to an exception is in that exception.
     logger.module_severity = logger.CRITICAL + 1
     if flavour.is_rtx != importlib.import_module("polygraphy.config").USE_TENSORRT_RTX:
-        raise RuntimeNotFoundError(f"{flavour.name}: this process has opened the other TensorRT; take a fresh one")
+        raise RuntimeNotFoundError(
+            f"{flavour.name}: in this process Polygraphy was imported for the other TensorRT; take a fresh one"
+        )
     return trt, importlib.import_module("polygraphy.backend.trt")
 
 

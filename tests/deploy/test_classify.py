@@ -137,8 +137,6 @@ def test_json_has_every_frame_in_the_order_of_the_file(bundle):
     }
 
 
-# BUG: a frame that is not finite is given the first class, with a confidence of NaN, which `--json` cannot write.
-@pytest.mark.xfail(strict=True, raises=ValueError)
 def test_frame_that_is_not_finite_can_be_told_as_json(bundle, saved, steady_frames):
     frames = saved(iq=steady_frames([(0, 1), (np.nan, 0)]))
     json.dumps(answers_to_json(frames, answers(bundle, frames)), allow_nan=False)

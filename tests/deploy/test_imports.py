@@ -52,8 +52,6 @@ def test_command_line_starts_without_the_libraries_that_only_work_needs():
     assert not HEAVY & loaded
 
 
-# BUG: deploy.cli imports the names of precisions and runtimes from deploy.results, and that imports pydantic.
-@pytest.mark.xfail(strict=True, raises=AssertionError)
 def test_command_line_starts_without_pydantic():
     assert "pydantic" not in modules_after("import deploy.cli")
 

@@ -196,8 +196,6 @@ def test_bundle_without_reference_frames_has_no_best(bundle_folder):
         profile(open_subject(bundle_folder(reference=None)), target=this_machine(), runtime="best", **QUICK)
 
 
-# BUG: there is nothing to look at, and the message ends with its colon: "no runtime that is here is accurate:".
-@pytest.mark.xfail(strict=True, raises=MeasurementError)
 def test_best_of_a_precision_that_the_bundle_does_not_hold_is_told(bundle_folder):
     with pytest.raises(BundleError, match="holds no fp16 model; it holds: fp32"):
         profile(open_subject(bundle_folder()), target=this_machine(), runtime="best", precision="fp16", **QUICK)

