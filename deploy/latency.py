@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ class _Sample:
     samples_ns: dict[str, npt.NDArray[np.int64]]
     runtime_version: dict[str, str]
     precision: dict[str, Executed]
+    on_device_ms: dict[str, float | None]
     steady: dict[str, bool]
     affinity: list[int]
 
@@ -297,12 +299,19 @@ def _record(
             **conditions,
             "p50_interval_ms": [low_ms, high_ms],
             "p50_by_process_ms": list(medians_ms),
+            "on_device_p50_ms": _on_device_ms(samples, name),
             "stable": unsteady == 0,
             "unstable_processes": unsteady,
             "affinity": list(samples[0].affinity),
             "in_turns_with": other[0] if other else None,
         },
     )
+
+
+def _on_device_ms(samples: Sequence[_Sample], name: str) -> float | None:
+    """The geometric mean of the processes' medians without transfers; None where the device is the host."""
+    known = [milliseconds for sample in samples if (milliseconds := sample.on_device_ms[name]) is not None]
+    return math.exp(fmean(map(math.log, known))) if known else None
 
 
 def _ratio(first: str, second: str, *, samples: Sequence[_Sample]) -> Ratio:

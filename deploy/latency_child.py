@@ -29,6 +29,8 @@ from deploy.names import Precision
 PARENT_GONE = 3
 What = Literal["times", "footprint", "layers", "length"]
 
+# Of timing without transfers, where there are any.
+ON_DEVICE_S = 1.0
 # Between two looks at a board's power monitor.
 POWER_EVERY_S = 0.05
 
@@ -119,15 +121,36 @@ def measure_here(request: Request, protocol: int) -> dict[str, Any]:
             limit_s=request.limit_s,
             tell=lambda elapsed_s: _say(protocol, {"stage": f"timing, {elapsed_s:.0f} of {request.seconds:.0f} s"}),
         )
+        _say(protocol, {"stage": "timing on the device"})
+        on_device_ms = {
+            model.name: _on_device_ms(runtime, batches, request)
+            for model, runtime in zip(request.models, runtimes, strict=True)
+        }
         gc.enable()
         for path, times_ns in zip(request.samples, samples, strict=True):
             np.save(path, np.array(times_ns, dtype=np.int64), allow_pickle=False)
         return {
             "runtime_version": {model.name: r.version for model, r in zip(request.models, runtimes, strict=True)},
             "precision": {model.name: r.precision for model, r in zip(request.models, runtimes, strict=True)},
+            "on_device_ms": on_device_ms,
             "steady": steady,
             "affinity": cores,
         }
+
+
+def _on_device_ms(runtime: Any, batches: list[Any], request: Request) -> float | None:
+    """The median of runs whose frames and logits stay on the device; None where that is the host."""
+    from statistics import median
+
+    from deploy.stopwatch import Subject, take_turns
+
+    call = runtime.on_device(batches[0])
+    if call is None:
+        return None
+    subject = Subject(lambda _: call(), itertools.cycle(batches))
+    seconds = min(request.seconds, ON_DEVICE_S)
+    (times_ns,) = take_turns([subject], seconds=seconds, least_runs=request.least_runs, limit_s=request.limit_s)
+    return median(times_ns) / 1e6
 
 
 def footprint_here(request: Request) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from deploy.profiling import Look
 from deploy.results import LatencyRecord
 
 GOOD_PROCESSES = 10
+ON_DEVICE = "  without transfers"
 
 # Rows, not columns: two models then fit a terminal of 80 columns, and a log file.
 ROWS: dict[str, Callable[[LatencyRecord], str]] = {
     "p50": lambda record: _figure(record.p50_ms),
     "  95 % interval": lambda record: " to ".join(map(_figure, _condition(record, "p50_interval_ms"))),
+    ON_DEVICE: lambda record: _or_unknown(record, "on_device_p50_ms", _figure),
     "p90": lambda record: _figure(record.p90_ms),
     "p95": lambda record: _figure(record.p95_ms),
     "p99": lambda record: _figure(record.p99_ms),
@@ -44,6 +46,8 @@ def latency_table(measurement: Measurement, titles: Mapping[str, str]) -> Table:
     for name in records:
         table.add_column(titles[name], justify="right", overflow="fold")
     for heading, cell in ROWS.items():
+        if heading == ON_DEVICE and all(_condition(record, "on_device_p50_ms") is None for record in records.values()):
+            continue  # the device is the host
         table.add_row(heading, *(cell(record) for record in records.values()))
     return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +76,15 @@ class Runtime(ABC):
         """
         return self._executed(self._ran("the precision executed is"))
 
+    def on_device(self, frames: Float32) -> Callable[[], object] | None:
+        """A run of ``frames`` that are brought to the device beforehand, and whose logits stay there.
+
+        It waits for the device as :meth:`run` does: what is left of that one's time is moving frames and logits. None where
+        the device is the host, and there is nothing to move.
+        """
+        self._require(frames)
+        return self._on_device(frames)
+
     def layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
         """What the runtime ran for ``frames``, in its order, each timed in ``runs`` runs of a copy that watches itself.
 
@@ -92,6 +101,10 @@ class Runtime(ABC):
     @abstractmethod
     def _run(self, frames: Float32) -> Float32:
         """Do :meth:`run` on frames that fit."""
+
+    def _on_device(self, frames: Float32) -> Callable[[], object] | None:
+        """Do :meth:`on_device` on frames that fit."""
+        return None
 
     @abstractmethod
     def _executed(self, shape: tuple[int, ...]) -> Executed:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,22 @@ class OnnxRuntime(Runtime):
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise RuntimeRefusedError(f"{self.path}: onnxruntime could not run the model: {error}") from error
         return logits
+
+    def _on_device(self, frames: Float32) -> Callable[[], object] | None:
+        return None if self._provider == PROVIDERS["onnxruntime"] else self._bound_to(frames, "cuda")
+
+    def _bound_to(self, frames: Float32, device: str) -> Callable[[], object]:
+        """A run from and to the memory of ``device``."""
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, onnxruntime.OrtValue.ortvalue_from_numpy(frames, device, 0))
+        binding.bind_output(self._outputs[0], device)
+
+        def run() -> object:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+            return binding
+
+        return run
 
     @cache  # noqa: B019
     def _executed(self, shape: tuple[int, ...]) -> Executed:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,13 @@ class TensorRt(Runtime):
             # It waits for the GPU; the arrays are the runner's, and written over by the next run.
             (logits,) = self._runner.infer({self._input: frames}, check_inputs=False).values()
         return np.array(logits, dtype=np.float32)
+
+    def _on_device(self, frames: Float32) -> Callable[[], object]:
+        # It keeps the address of the host's frames out of the engine, and waits for the GPU too.
+        device_array = importlib.import_module("polygraphy.cuda").DeviceArray(shape=frames.shape, dtype=frames.dtype)
+        device_array.copy_from(np.ascontiguousarray(frames))
+        feed = {self._input: device_array}
+        return lambda: self._runner.infer(feed, check_inputs=False, copy_outputs_to_host=False)
 
     def _executed(self, shape: tuple[int, ...]) -> Executed:
         return self._precision

@@ -40,10 +40,11 @@ def stand_in(tmp_path):
             import json, os, sys
             import numpy as np
             request = json.loads(sys.stdin.buffer.readline())
-            names = [model["name"] for model in request["models"]]
+            names, number = [model["name"] for model in request["models"]], 0
             def answer(**changes):
                 result = {
                     "runtime_version": dict.fromkeys(names, "9.9"), "precision": dict.fromkeys(names, "fp32"),
+                    "on_device_ms": {name: 0.4 + number if name == "pruned" else None for name in names},
                     "steady": dict.fromkeys(names, True), "affinity": [0],
                 }
                 print(json.dumps({"result": {**result, **changes}}), flush=True)
@@ -83,6 +84,9 @@ def test_figures_come_from_processes_as_the_protocol_says(models, frames, stand_
     assert record.p50_ms == pytest.approx(stats.gmean(medians_ms))
     assert record.conditions["p50_interval_ms"] == pytest.approx([math.exp(low), math.exp(high)])
     assert record.conditions["p50_by_process_ms"] == pytest.approx(medians_ms)
+    assert record.conditions["on_device_p50_ms"] is None
+    pruned = measurement.models["pruned"].record.conditions
+    assert pruned["on_device_p50_ms"] == pytest.approx(stats.gmean([0.4, 1.4, 2.4, 3.4]))
     pooled = np.concatenate([np.array([1, 1, 1, 1, 5]) * median for median in medians_ms])
     assert (record.p90_ms, record.p95_ms, record.p99_ms) == pytest.approx(tuple(np.percentile(pooled, [90, 95, 99])))
     assert record.max_ms == pytest.approx(5 * 3.9)

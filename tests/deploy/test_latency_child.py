@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.latency_child import PARENT_GONE, Opened, Request
+from deploy.latency_child import PARENT_GONE, Opened, Request, _on_device_ms
+from deploy.runtimes.onnxruntime import OnnxRuntime
 
 # Far longer than it takes: what is tested is that it happens at all.
 PATIENCE_S = 60.0
@@ -74,6 +75,22 @@ result = what(request) if what else measure_here(request, os.open(os.devnull, os
 wrong = {"torch", "onnx", "scipy", "toolchain"} & set(sys.modules)
 print(json.dumps({"wrong": sorted(wrong), "pinned": sorted(os.sched_getaffinity(0)), **result}))
 """
+
+
+class InItsMemory(OnnxRuntime):
+    """The processor as a device whose memory is not the host's."""
+
+    def _on_device(self, frames):
+        return self._bound_to(frames, "cpu")
+
+
+def test_runs_on_the_device_alone_are_timed_where_it_is_not_the_host(mean_model, saved_frames):
+    path = mean_model()
+    request = Request.from_line(json.dumps(request_for(path, saved_frames, seconds=0.05, limit_s=1)).encode())
+    batches = [np.zeros((1, 2, 32), dtype=np.float32)]
+    with OnnxRuntime(path) as host, InItsMemory(path) as device:
+        assert _on_device_ms(host, batches, request) is None
+        assert 0 < _on_device_ms(device, batches, request) < 50
 
 
 def is_running(process: int) -> bool:

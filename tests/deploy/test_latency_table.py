@@ -20,6 +20,7 @@ def record(**changes):
         "file_precision": "fp32",
         "memory_bytes": 3 << 19,
         "energy_joules_per_run": None,
+        "on_device_p50_ms": None,
     }
     figures = {"p50_ms": 0.2, "p90_ms": 0.25, "p95_ms": 0.26, "p99_ms": 0.4, "max_ms": 3.0, "runs": 12345}
     settings = {"target": "board", "runtime": "onnxruntime", "runtime_version": "1.2", "batch": 1, "threads": 1}
@@ -51,6 +52,14 @@ def test_table_has_every_figure(capsys):
         assert text in shown
     (energy,) = (line for line in shown.splitlines() if "energy a run" in line)
     assert "unknown" in energy
+
+
+def test_time_without_transfers_is_shown_where_there_are_any(capsys):
+    Console(width=80).print(latency_table(measurement(), {"bundle": "b"}))
+    assert "without transfers" not in capsys.readouterr().out
+    Console(width=80).print(latency_table(measurement(on_device_p50_ms=0.125), {"bundle": "b"}))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "without transfers" in line)
+    assert "0.125" in line
 
 
 def test_energy_is_in_millijoules(capsys):

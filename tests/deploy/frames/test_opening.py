@@ -1,4 +1,5 @@
 import json
+import os
 
 import h5py
 import numpy as np
@@ -124,9 +125,16 @@ def test_h5_of_somebody_else_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("none.npz", "No such file"), ("folder", "Is a directory"), ("a\0b", "null")]
+    ("name", "told"),
+    [
+        ("none.npz", "cannot be read: No such file"),
+        ("folder", "is no regular file"),
+        ("pipe", "is no regular file"),
+        ("a\0b", "cannot be read: .*null"),
+    ],
 )
 def test_what_cannot_be_read_is_told(tmp_path, name, told):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DatasetError, match=f"cannot be read: .*{told}"):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetError, match=told):
         open_frames(tmp_path / name, 8)

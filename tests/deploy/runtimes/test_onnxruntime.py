@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import machine
 from deploy.runtimes import open_runtime, version_here
+from deploy.runtimes.onnxruntime import OnnxRuntime
 
 
 @pytest.fixture
@@ -51,6 +52,14 @@ def test_half_precision_file_is_run_without_the_pass_that_ends_the_process(half_
     with open_runtime("onnxruntime", half_model, precision="fp16") as runtime:
         np.testing.assert_array_equal(runtime.run(frames), [[0.5, 0.5, -0.25]])
         assert {"Conv", "MatMul"} <= {layer.op for layer in runtime.layer_times(frames, 1)}
+
+
+def test_a_run_in_a_devices_memory_gives_the_same_logits_there(mean_model, frames):
+    """Of the processor as the device, which has nothing to move: what is called on a GPU is the same."""
+    with OnnxRuntime(mean_model()) as model:
+        assert model.on_device(frames) is None
+        (logits,) = model._bound_to(frames, "cpu")().copy_outputs_to_cpu()
+        np.testing.assert_array_equal(logits, model.run(frames))
 
 
 def test_watching_leaves_no_file(mean_model, frames, tmp_path, monkeypatch):

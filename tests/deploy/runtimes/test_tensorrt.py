@@ -240,7 +240,9 @@ def test_process_that_opened_one_tensorrt_opens_no_other(mean_model, built, monk
     built(mean_model())
     monkeypatch.setenv("POLYGRAPHY_USE_TENSORRT_RTX", "1")
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
-    with pytest.raises(RuntimeNotFoundError, match="tensorrt: in this process Polygraphy was imported for the other TensorRT"):
+    with pytest.raises(
+        RuntimeNotFoundError, match="tensorrt: in this process Polygraphy was imported for the other TensorRT"
+    ):
         build_engine(mean_model())
 
 
