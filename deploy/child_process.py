@@ -27,8 +27,8 @@ def ask_child(
     """Start ``command``, hand it ``request``, call ``tell`` with each stage it names, and return its result.
 
     ``environment`` is added to this process's own. ``name`` names the child in messages. Raises MeasurementError where
-    the command is not found, and, with the child's last line on stderr, where it ends without a result or says
-    something else.
+    the command is not found, in its own words where it tells an error, and with the child's last line on stderr where it
+    ends without a result or says something else.
     """
     if shutil.which(command[0]) is None:
         raise MeasurementError(f"{name}: the command that starts it was not found: {command[0]}")
@@ -59,7 +59,10 @@ def ask_child(
 def _listen(
     child: subprocess.Popen[bytes], request: bytes, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any] | None, str]:
-    """Return the child's result, if it gave one, and the first line that was no message of the protocol."""
+    """Return the child's result, if it gave one, and the first line that was no message of the protocol.
+
+    Raises MeasurementError with the error that it tells.
+    """
     assert child.stdin is not None
     assert child.stdout is not None
     # Past the buffer of child.stdin, which would try again on closing. A child that ended before it read says why on
@@ -72,6 +75,8 @@ def _listen(
         message = _message(line)
         if isinstance(message.get("result"), dict):
             result = message["result"]
+        elif isinstance(message.get("error"), str):
+            raise MeasurementError(message["error"])
         elif isinstance(message.get("stage"), str):
             tell(message["stage"])
         else:

@@ -6,12 +6,14 @@ One command, one call. What a command needs is imported when it runs, so that ``
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from deploy.command_line import (
     CONTEXT,
+    Decorated,
     JsonCommand,
     end_on_sigterm,
     json_option,
@@ -22,6 +24,7 @@ from deploy.command_line import (
     write_json,
 )
 from deploy.names import PRECISIONS, RUNTIME_NAMES, Precision
+from deploy.suggestion import did_you_mean
 
 FOLDER = click.Path(path_type=Path)
 # Timed seconds a process.
@@ -31,6 +34,26 @@ TIMED_S = {"quick": 3.0, "official": 60.0}
 precision_option = click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Which file. [default: the target's]"
 )
+
+
+def runtime_option(*, default: str | None, best: bool, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002
+    """``--runtime NAME``, ``best`` among the names or not; one that is misspelled is told before any work."""
+    names = (*RUNTIME_NAMES, "best") if best else RUNTIME_NAMES
+
+    def known(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise click.BadParameter(
+                f'no runtime is named "{value}"{did_you_mean(value, names)}; there are: {", ".join(names)}',
+                context,
+                option,
+            )
+        return value
+
+    return click.option(
+        "--runtime", metavar="NAME", callback=known, default=default, show_default=default is not None, help=help
+    )
+
+
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads, as many as cores at most."
 )
@@ -50,10 +73,9 @@ threads_option = click.option(
     "--against", "against_path", metavar="BUNDLE2", type=FOLDER, help="Measure in turns with this one: speed-up."
 )
 @precision_option
-@click.option(
-    "--runtime",
-    type=click.Choice((*RUNTIME_NAMES, "best")),
-    metavar="NAME",
+@runtime_option(
+    default=None,
+    best=True,
     help=f"{', '.join(RUNTIME_NAMES)}; or best: the fastest that is here and accurate. [default: the target's]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads, each pinned to a core. [default: the target's]")
@@ -135,7 +157,7 @@ def profile(
     epilog="\b\nExamples:\n  thinwave check out/pruned\n  thinwave check out/pruned --runtime openvino --precision int8",
 )
 @click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
-@click.option("--runtime", metavar="NAME", default="onnxruntime", show_default=True, help="The runtime to open it in.")
+@runtime_option(default="onnxruntime", best=False, help="The runtime to open it in.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="One file alone. [default: all]")
 @threads_option
 @json_option
@@ -208,7 +230,7 @@ def build(bundle_path: Path, runtime: str, precision: Precision | None, batch: i
 @click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
 @click.argument("frames_path", metavar="FRAMES", type=FOLDER)
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Which file.")
-@click.option("--runtime", metavar="NAME", default="onnxruntime", show_default=True, help="The runtime to run it in.")
+@runtime_option(default="onnxruntime", best=False, help="The runtime to run it in.")
 @threads_option
 @json_option
 def classify(

@@ -1,8 +1,8 @@
 """The process that measures: ``python -m deploy.latency_child``, started by :mod:`deploy.latency`, once a sample.
 
 It reads one line of JSON on stdin, the :class:`Request`; writes lines of JSON on stdout, ``{"stage": …}`` as it goes
-and ``{"result": …}`` last; and leaves the raw samples beside the frames as ``.npy``. The end of stdin says that the
-parent is gone, however it went, and the child goes at once.
+and ``{"result": …}`` or ``{"error": …}`` last; and leaves the raw samples beside the frames as ``.npy``. The end of
+stdin says that the parent is gone, however it went, and the child goes at once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Request:
 
 
 def main() -> int:
-    """Serve one request; return the exit code. The last line on stderr says what went wrong."""
+    """Serve one request; return the exit code."""
     protocol = _take_stdout()
     try:
         line = _read_line()
@@ -87,8 +87,7 @@ def main() -> int:
         result = measure_here(request, protocol) if request.what == "times" else alone[request.what](request)
         _say(protocol, {"result": result})
     except DeployError as error:
-        # One line: the parent shows the last one.
-        sys.stderr.write(f"{error}".replace("\n", " ") + "\n")
+        _say(protocol, {"error": str(error)})
         return 2
     return 0
 

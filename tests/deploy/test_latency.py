@@ -267,9 +267,7 @@ def test_model_that_is_not_there_is_named(frames, tmp_path):
 
 def test_file_that_is_no_model_is_told_by_the_child(frames, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"bad")
-    with pytest.raises(
-        MeasurementError, match=r"process 1 of 3 ended with exit code 2 .*bad\.onnx: onnxruntime cannot open"
-    ):
+    with pytest.raises(MeasurementError, match=r"^\S*bad\.onnx: onnxruntime cannot open"):
         measure({"a": Model(path=tmp_path / "bad.onnx")}, frames=frames, **QUICK)
 
 
@@ -308,5 +306,5 @@ def test_child_that_does_not_read_is_told(models, frames, tmp_path):
 
 def test_runtime_that_is_not_here_is_told_by_the_child(models, frames):
     model = Model(path=models["pruned"].path, runtime="onnxruntime-cuda")
-    with pytest.raises(MeasurementError, match=r"process 1 of 3 ended with exit code 2 .*no CUDAExecutionProvider"):
+    with pytest.raises(MeasurementError, match=r"^this onnxruntime .*no CUDAExecutionProvider"):
         measure({"a": model}, frames=frames, **QUICK)

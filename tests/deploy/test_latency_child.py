@@ -168,8 +168,8 @@ def test_child_without_a_request_ends_with_one_line():
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip().startswith("the request ended before its line did")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["error"].startswith("the request ended before its line did")
 
 
 @pytest.mark.parametrize("what", ["times", "footprint", "layers"])
