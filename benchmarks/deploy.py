@@ -32,6 +32,9 @@ from typing import Any
 
 import numpy as np
 
+# This folder, in which this file hides the package of its name.
+sys.path.pop(0)
+
 from deploy.affinity import cores_for, pin_to, thread_environment
 from deploy.bundle import open_bundle
 from deploy.bundle_check import check_bundle

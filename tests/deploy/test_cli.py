@@ -196,7 +196,10 @@ def test_targets_says_which_is_this_machine(capsys):
         (("profile", "BUNDLE", "--against", "nowhere"), "nowhere: no bundle here"),
         (("profile", "BUNDLE", "--precision", "fp8"), "'fp8' is not one of 'fp32', 'fp16', 'int8'"),
         (("profile", "BUNDLE", "--precision", "int8"), "holds no int8 model; it holds: fp32"),
-        (("profile", "BUNDLE", "--runtime", "onxruntime"), 'no runtime is named "onxruntime", did you mean "onnxruntime"?'),
+        (
+            ("profile", "BUNDLE", "--runtime", "onxruntime"),
+            'no runtime is named "onxruntime", did you mean "onnxruntime"?',
+        ),
         (("profile", "BUNDLE", "--runtime", "onnxruntime-cuda"), "has no CUDAExecutionProvider; install"),
         (("profile", "none.onnx"), "none.onnx: onnxruntime cannot open this as an ONNX model"),
         (("profile", "BUNDLE", "--threads", "0"), "0 is not in the range x>=1"),
