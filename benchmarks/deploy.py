@@ -1,16 +1,17 @@
 """The evidence for the device side: does the protocol measure what it says, and how fast are the bundles that it serves.
 
-    python benchmarks/deploy.py [--only PART] [--work DIR] [--quick]
+    python benchmarks/deploy.py [--only PART] [--again] [--quick]
 
 Parts, each kept in ``benchmarks/results/deploy.json`` the moment it is finished, and not done again while it is there
 (``--again`` does):
 
-- models   a 1-D ResNet-56 and its pruned self at 128 and 1,024 samples, by ``thinwave run``, into ``runs/deploy``
+- models   a 1-D ResNet-56 and its pruned self at 128 and 1,024 samples, by ``thinwave quickstart``, into ``runs/deploy``
 - bare     our runs against the runtime's own call in a loop, in turns in the same processes: within 2 %
-- app      our p50 against OpenVINO's benchmark_app on the same file: within 10 %
+- app      our p50 against OpenVINO's benchmark_app on the same file, in turns: within 10 %
 - itself   a bundle against itself, 20 times: the interval holds 1 in at least 18, and is at most 2 % wide
-- table    every runtime and precision that is here: p50, accuracy, parity, bytes, memory
-- eager    PyTorch eager on the same core, in turns with the fastest of the pruned model; and the roofline of this machine
+- table    every runtime and precision that is here: p50, accuracy on the test split, parity, bytes, memory
+- eager    PyTorch eager, and the fastest of the pruned model that is accurate, in turns on the same core; and the roofline
+- int8     where ONNX Runtime's time goes in int8, beside fp32
 
 Close other programs: times are those of the machine as it is.
 """
@@ -18,6 +19,7 @@ Close other programs: times are those of the machine as it is.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -26,7 +28,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +40,19 @@ import numpy as np
 sys.path.pop(0)
 
 from deploy.affinity import cores_for, pin_to, thread_environment
-from deploy.bundle import open_bundle
+from deploy.bundle import Bundle, open_bundle
 from deploy.bundle_check import check_bundle
 from deploy.errors import RuntimeNotFoundError
 from deploy.host import describe_host
 from deploy.interval import t_interval
 from deploy.latency import Model, measure
-from deploy.names import PRECISIONS
+from deploy.layer_profile import profile_layers
+from deploy.names import PRECISIONS, Precision
 from deploy.noise import noise_frames
 from deploy.peaks import measured_peaks
-from deploy.runtimes import version_here
+from deploy.runtimes import open_runtime, version_here
 from deploy.runtimes.base import Float32
+from deploy.stopwatch import Subject, take_turns, warm_up
 
 RESULTS = Path(__file__).parent / "results" / "deploy.json"
 WORK = Path(__file__).parents[1] / "runs" / "deploy"
@@ -63,21 +69,26 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 RUNTIMES = ("onnxruntime", "openvino", "openvino-bf16")
-PROCESSES, SECONDS = 10, 3.0
-ITSELF_TIMES = 20
-APP_ROUNDS, APP_S = 5, 10
 MODELS = ("original", "pruned")
-Work = Callable[[Path, "Effort"], Any]
+ACCURATE_WITHIN = 0.005
+BATCH = 64
+# Of a product of matrices that shows what a runtime can do in a type: frames of 2 x 512, and as many logits.
+PEAK_BATCH, PEAK_LENGTH = 256, 512
 
 
+@dataclass(frozen=True)
 class Effort:
     """How much of everything is done: all of it, or a little, to try the program."""
 
-    def __init__(self, *, quick: bool) -> None:
-        self.processes, self.seconds = (2, 0.2) if quick else (PROCESSES, SECONDS)
-        self.itself_times = 2 if quick else ITSELF_TIMES
-        self.app_rounds, self.app_s = (1, 1) if quick else (APP_ROUNDS, APP_S)
-        self.set = {"train.steps": 20, "finetune.steps": 20, "export.most_drop": 0.5} if quick else {}
+    processes: int = 10
+    seconds: float = 3.0
+    itself_times: int = 20
+    rounds: int = 5
+    app_s: int = 10
+
+
+QUICK = Effort(processes=2, seconds=0.2, itself_times=2, rounds=2, app_s=1)
+QUICK_RECIPE = {"train.steps": 20, "finetune.steps": 20, "export.most_drop": 0.5}
 
 
 def main() -> None:
@@ -87,32 +98,36 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what is done")
     parser.add_argument("--work", type=Path, default=WORK, help="models and bundles [default: runs/deploy]")
     parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
-    parser.add_argument("--child", nargs=3, metavar=("WHAT", "FILE", "FRAMES"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "JSON"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        what, file, frames = arguments.child
-        print(json.dumps(CHILDREN[what](Path(file), np.load(frames))))
+        what, request = arguments.child
+        pin_to(cores_for(1))
+        print(json.dumps(CHILDREN[what](**json.loads(request))))
         return
     work = arguments.work / "quick" if arguments.quick else arguments.work
     results = work / "deploy.json" if arguments.quick else RESULTS
     work.mkdir(parents=True, exist_ok=True)
-    found = json.loads(results.read_text()) if results.exists() else {}
+    found = json.loads(results.read_text()) if results.exists() else {"command": "python benchmarks/deploy.py"}
     for name, part in PARTS.items():
         if (arguments.only and name not in arguments.only) or (name in found and not arguments.again):
             continue
+        if lacking := [before for before in NEEDS.get(name, ()) if before not in found]:
+            parser.error(f"{name} reads what {lacking[0]} found; run that first")
         print(f"{name} …", flush=True)
-        found[name] = part(work, Effort(quick=arguments.quick))
-        found["command"], found["host"] = "python benchmarks/deploy.py", describe_host()
+        found[name] = part(work, QUICK if arguments.quick else Effort(), found)
+        found.setdefault("hosts", {})[name] = describe_host()
         results.write_text(json.dumps(found, indent=1) + "\n")
     show(found)
 
 
-def models(work: Path, effort: Effort) -> dict[str, Any]:
+def models(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:
     """The runs that leave the bundles; their own measuring is made short."""
     made = {}
     for length, settings in RECIPES.items():
-        values = {**settings, **effort.set, "profile.processes": 2, "profile.seconds": 0.1}
+        values = {**settings, **(QUICK_RECIPE if effort is QUICK else {})}
         words = [f"--set={key}={json.dumps(value)}" for key, value in values.items()]
+        words += ["--set=profile.processes=2", "--set=profile.seconds=0.1"]
         out = work / length
         subprocess.run([sys.executable, "-m", "toolchain.cli", "quickstart", "--out", str(out), *words], check=True)
         results = json.loads((out / "results.json").read_text())
@@ -123,52 +138,41 @@ def models(work: Path, effort: Effort) -> dict[str, Any]:
     return made
 
 
-def bare(work: Path, effort: Effort) -> dict[str, Any]:
+def bare(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:
     """The ratio of our median to that of the bare call, over fresh processes."""
-    file = bundle_of(work, "128", "original") / "fp32.onnx"
+    file = bundle_of(work, "128", "original").path_of("fp32")
     rows = {}
-    for what in ("bare-onnxruntime", "bare-openvino"):
-        ratios = [child(what, file, 128)["ratio"] for _ in range(effort.processes)]
-        mean, low, high = t_interval([float(np.log(ratio)) for ratio in ratios])
-        rows[what.removeprefix("bare-")] = {"ratio": np.exp(mean), "low": np.exp(low), "high": np.exp(high)}
+    for runtime in ("onnxruntime", "openvino"):
+        request = {"runtime": runtime, "file": str(file), "length": 128, "seconds": effort.seconds}
+        rows[runtime] = interval_of([child("bare", **request)["ratio"] for _ in range(effort.processes)])
     return rows
 
 
-def app(work: Path, effort: Effort) -> dict[str, Any]:
+def app(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:
     """Rounds of benchmark_app and of ours, in turns, on the same core."""
     rows = {}
     for name in MODELS:
-        file = bundle_of(work, "128", name) / "fp32.onnx"
+        model = Model(path=bundle_of(work, "128", name).path_of("fp32"), runtime="openvino", precision="fp32")
         theirs, ours = [], []
-        for _ in range(effort.app_rounds):
-            theirs.append(benchmark_app(file, 128, effort.app_s))
-            ours.append(p50_ms({name: Model(path=file, runtime="openvino", precision="fp32")}, 128, effort)[name])
-        rows[name] = {
-            "theirs_ms": theirs,
-            "ours_ms": ours,
-            "ratio": statistics.median(ours) / statistics.median(theirs),
-        }
+        for _ in range(effort.rounds):
+            theirs.append(benchmark_app(model.path, 128, effort.app_s))
+            ours.append(p50_ms(model, 128, effort))
+        rows[name] = {"theirs_ms": theirs, "ours_ms": ours, **interval_of(ratios(ours, theirs))}
     return rows
 
 
-def itself(work: Path, effort: Effort) -> dict[str, Any]:
-    """A bundle against a copy of its file, over and over."""
-    file = bundle_of(work, "128", "pruned") / "fp32.onnx"
+def itself(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:
+    """A bundle's file against a copy of it, over and over."""
+    file = bundle_of(work, "128", "pruned").path_of("fp32")
     intervals = []
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copy(file, folder))
+        pair = {"one": Model(path=file), "other": Model(path=Path(shutil.copy(file, folder)))}
         for number in range(effort.itself_times):
-            measured = measure(
-                {"one": Model(path=file), "other": Model(path=copy)},
-                frames=frames_of(128),
-                processes=effort.processes,
-                seconds=effort.seconds,
-            )
+            measured = measure(pair, frames=frames_of(128), processes=effort.processes, seconds=effort.seconds)
             assert measured.ratio is not None
-            intervals.append([measured.ratio.low, measured.ratio.high])
-            print(
-                f"  {number + 1} of {effort.itself_times}: {intervals[-1][0]:.4f} to {intervals[-1][1]:.4f}", flush=True
-            )
+            low, high = measured.ratio.low, measured.ratio.high
+            intervals.append([low, high])
+            print(f"  {number + 1} of {effort.itself_times}: {low:.4f} to {high:.4f}", flush=True)
     return {
         "intervals": intervals,
         "hold_1": sum(low <= 1 <= high for low, high in intervals),
@@ -176,11 +180,11 @@ def itself(work: Path, effort: Effort) -> dict[str, Any]:
     }
 
 
-def table(work: Path, effort: Effort) -> list[dict[str, Any]]:
+def table(work: Path, effort: Effort, _found: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a length, model, runtime and precision; original and pruned are measured in turns."""
     rows = []
     for length in RECIPES:
-        bundles = {name: open_bundle(bundle_of(work, length, name)) for name in MODELS}
+        bundles = {name: bundle_of(work, length, name) for name in MODELS}
         for runtime in RUNTIMES:
             try:
                 version_here(runtime)
@@ -188,20 +192,15 @@ def table(work: Path, effort: Effort) -> list[dict[str, Any]]:
                 rows.append({"length": int(length), "runtime": runtime, "missing": str(error)})
                 continue
             for precision in PRECISIONS:
-                checks = {
-                    name: check_bundle(bundle, runtime, precisions=[precision])[0] for name, bundle in bundles.items()
+                made = {
+                    name: Model(path=bundle.path_of(precision), runtime=runtime, precision=precision)
+                    for name, bundle in bundles.items()
                 }
-                measured = measure(
-                    {
-                        name: Model(path=bundle.path_of(precision), runtime=runtime, precision=precision)
-                        for name, bundle in bundles.items()
-                    },
-                    frames=frames_of(int(length)),
-                    processes=effort.processes,
-                    seconds=effort.seconds,
-                )
+                frames = frames_of(int(length))
+                measured = measure(made, frames=frames, processes=effort.processes, seconds=effort.seconds)
                 assert measured.ratio is not None
-                for name, check in checks.items():
+                for name, bundle in bundles.items():
+                    (check,) = check_bundle(bundle, runtime, precisions=[precision])
                     record = measured.models[name].record
                     rows.append(
                         {
@@ -214,11 +213,11 @@ def table(work: Path, effort: Effort) -> list[dict[str, Any]]:
                             "p50_interval_ms": record.conditions["p50_interval_ms"],
                             "memory_bytes": record.conditions["memory_bytes"],
                             "bytes": check.size_bytes,
+                            "test_accuracy": test_accuracy(work / length, made[name]),
                             "reference_accuracy": check.accuracy,
                             "agreement": check.agreement,
                             "max_abs_diff": check.max_abs_diff,
                             "problems": list(check.problems),
-                            "test_accuracy": accuracy_of(bundles[name], precision),
                             "speed_up": measured.ratio.to_json(),
                         }
                     )
@@ -226,65 +225,86 @@ def table(work: Path, effort: Effort) -> list[dict[str, Any]]:
     return rows
 
 
-def eager(work: Path, effort: Effort) -> dict[str, Any]:
-    """PyTorch eager, in turns of processes with the fastest runtime and precision of the pruned model that is accurate."""
+def eager(work: Path, effort: Effort, found: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch eager, in turns of processes with the fastest of the pruned model that is accurate; and its roofline."""
     rows = {}
     for length in RECIPES:
-        bundle = open_bundle(bundle_of(work, length, "pruned"))
-        seen = json.loads((work / "deploy.json" if (work / "deploy.json").exists() else RESULTS).read_text())["table"]
-        fp32 = accuracy_of(bundle, "fp32")
-        good = [
-            row
-            for row in seen
-            if row["length"] == int(length)
-            and row.get("model") == "pruned"
-            and not row["problems"]
-            and row["test_accuracy"] >= fp32 - 0.005
-        ]
-        best = min(good, key=lambda row: row["p50_ms"])
-        file = work / length / "original.safetensors"
+        best = best_of(found["table"], int(length))
+        bundle = bundle_of(work, length, "pruned")
         model = Model(path=bundle.path_of(best["precision"]), runtime=best["runtime"], precision=best["precision"])
+        file = str(work / length / "original.safetensors")
         torch_ms, best_ms = [], []
-        for _ in range(effort.app_rounds):
-            torch_ms.append(child("eager", file, int(length))["p50_ms"])
-            best_ms.append(p50_ms({"pruned": model}, int(length), effort)["pruned"])
+        for _ in range(effort.rounds):
+            torch_ms.append(child("eager", file=file, length=int(length), seconds=effort.seconds)["p50_ms"])
+            best_ms.append(p50_ms(model, int(length), effort))
         rows[length] = {
             "runtime": best["runtime"],
             "precision": best["precision"],
+            "executed": best["executed"],
             "eager_ms": torch_ms,
             "best_ms": best_ms,
-            "times_faster": statistics.median(torch_ms) / statistics.median(best_ms),
-            **roofline(bundle, best["precision"], statistics.median(best_ms)),
+            "times_faster": interval_of(ratios(torch_ms, best_ms)),
+            **roofline(bundle, model, best["executed"], statistics.median(best_ms)),
         }
     return rows
 
 
-def roofline(bundle: Any, precision: Any, p50: float) -> dict[str, Any]:
-    """The time of each layer by this core's peaks in float32 (products, or bytes in its cache), in sum."""
-    pin_to(cores_for(1))
-    peaks = measured_peaks()
-    layers = bundle.manifest.precisions[precision].layers
+def int8(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:
+    """The share of each kind of operator in ONNX Runtime's time, for the original in fp32 and in int8."""
+    bundle = bundle_of(work, "128", "original")
+    rows = {}
+    for precision in ("fp32", "int8"):
+        model = Model(path=bundle.path_of(precision), precision=precision)
+        profile = profile_layers(model, bundle.manifest.precisions[precision].layers, frames_of(128))
+        kinds: dict[str, list[float]] = defaultdict(list)
+        for row in profile.rows:
+            kinds[row.op].append(row.p50_ms)
+        rows[precision] = {
+            "watched_ms": sum(row.p50_ms for row in profile.rows),
+            "by_operator": {
+                kind: {"nodes": len(times), "ms": sum(times)}
+                for kind, times in sorted(kinds.items(), key=lambda item: -sum(item[1]))
+            },
+        }
+    return rows
+
+
+def best_of(rows: list[dict[str, Any]], length: int) -> dict[str, Any]:
+    """The fastest row of the pruned model that checks out and is as accurate as the model in fp32."""
+    mine = [row for row in rows if row["length"] == length and row.get("model") == "pruned"]
+    (fp32,) = (row for row in mine if (row["runtime"], row["precision"]) == ("onnxruntime", "fp32"))
+    good = [
+        row for row in mine if not row["problems"] and row["test_accuracy"] >= fp32["test_accuracy"] - ACCURATE_WITHIN
+    ]
+    return min(good, key=lambda row: row["p50_ms"])
+
+
+def roofline(bundle: Bundle, model: Model, executed: str, p50: float) -> dict[str, Any]:
+    """The sum over layers of the longer of: its products at the core's peak in what is executed; its bytes in its cache.
+
+    The peak is that of a large product of matrices: by numpy in float32, else by the same runtime in the same type.
+    """
+    peaks = child("peaks")
+    if executed != "fp32":
+        peaks["gmacs_per_s"] = child("peak_of_runtime", runtime=model.runtime, executed=executed)["gmacs_per_s"]
+    # The manifest's bytes are those in the file; what is computed in half the bits is moved in them too.
+    share = 0.5 if executed in ("bf16", "fp16") and model.precision == "fp32" else 1.0
     roof_ms = sum(
         max(
-            (layer.macs or 0) / peaks.gmacs_per_s,
-            (layer.bytes_in + layer.bytes_out + layer.bytes_weights) / peaks.gbytes_per_s,
+            layer.macs / peaks["gmacs_per_s"],
+            share * sum(filter(None, (layer.bytes_in, layer.bytes_out, layer.bytes_weights))) / peaks["gbytes_per_s"],
         )
         / 1e6
-        for layer in layers
+        for layer in bundle.manifest.precisions[model.precision or "fp32"].layers
         # What is fused into a convolution or a product moves nothing of its own.
         if layer.macs
     )
-    return {
-        "gmacs_per_s": peaks.gmacs_per_s,
-        "gbytes_per_s": peaks.gbytes_per_s,
-        "roofline_ms": roof_ms,
-        "times_roofline": p50 / roof_ms,
-    }
+    return {**peaks, "roofline_ms": roof_ms, "times_roofline": p50 / roof_ms}
 
 
-def bundle_of(work: Path, length: str, name: str) -> Path:
-    """The folder of a bundle that the part models left."""
-    return work / length / "bundles" / name
+def bundle_of(work: Path, length: str, name: str) -> Bundle:
+    """A bundle that the part models left."""
+    return open_bundle(work / length / "bundles" / name)
 
 
 def frames_of(length: int) -> Float32:
@@ -292,93 +312,135 @@ def frames_of(length: int) -> Float32:
     return noise_frames(8, length, np.random.default_rng(0))
 
 
-def accuracy_of(bundle: Any, precision: Any) -> float:
-    """What the test split gave at export."""
-    found = bundle.manifest.precisions[precision].accuracy
-    assert found is not None
-    return float(found.overall)
+def interval_of(found: list[float]) -> dict[str, float]:
+    """The geometric mean of ratios, and the ends of its 95 % interval."""
+    ratio, low, high = (float(np.exp(value)) for value in t_interval([float(np.log(each)) for each in found]))
+    return {"ratio": ratio, "low": low, "high": high}
 
 
-def p50_ms(wanted: dict[str, Model], length: int, effort: Effort) -> dict[str, float]:
-    """The medians by our protocol."""
-    measured = measure(wanted, frames=frames_of(length), processes=effort.processes, seconds=effort.seconds)
-    return {name: model.record.p50_ms for name, model in measured.models.items()}
+def ratios(over: list[float], under: list[float]) -> list[float]:
+    """What was measured in the same round, as ratios."""
+    return [above / below for above, below in zip(over, under, strict=True)]
+
+
+def test_accuracy(run: Path, model: Model) -> float:
+    """The share of the run's test split that the model names rightly in its runtime."""
+    from toolchain.data import open_dataset
+
+    dataset = open_dataset(run / "data" / "frames.h5")
+    with np.load(run / "data" / "split.npz") as split:
+        test = split["test"]
+    with open_runtime(model.runtime, model.path, precision=model.precision) as runtime:
+        predicted = [
+            runtime.run(dataset.frames(test[at : at + BATCH])).argmax(axis=1) for at in range(0, len(test), BATCH)
+        ]
+    return float((np.concatenate(predicted) == dataset.labels[test]).mean())
+
+
+def p50_ms(model: Model, length: int, effort: Effort) -> float:
+    """The median by our protocol."""
+    measured = measure({"it": model}, frames=frames_of(length), processes=effort.processes, seconds=effort.seconds)
+    return measured.models["it"].record.p50_ms
 
 
 def benchmark_app(file: Path, length: int, seconds: int) -> float:
     """The median latency in milliseconds that OpenVINO's own tool prints, on the core that we measure on."""
     tool = str(Path(sys.executable).parent / "benchmark_app")
     (core,) = cores_for(1)
-    words = ["-m", str(file), "-d", "CPU", "-hint", "latency", "-nthreads", "1", "-infer_precision", "f32"]
+    words = ["-m", str(file), "-d", "CPU", "-hint", "latency", "-infer_precision", "f32"]
     words += ["-shape", f"[1,2,{length}]", "-t", str(seconds), "-api", "sync"]
     said = subprocess.run(["taskset", "-c", str(core), tool, *words], check=True, capture_output=True, text=True).stdout
-    found = re.search(r"Median:\s*([\d.]+) ms", said)
+    found = re.search(r"Median:\s*([\d.]+) (ms|us)", said)
     assert found, said
-    return float(found.group(1))
+    return float(found.group(1)) / {"ms": 1, "us": 1000}[found.group(2)]
 
 
-def child(what: str, file: Path, length: int) -> dict[str, Any]:
+def child(what: str, **request: Any) -> dict[str, Any]:
     """What a fresh process, pinned to a core, says of one thing."""
-    with tempfile.TemporaryDirectory() as folder:
-        frames = Path(folder) / "frames.npy"
-        np.save(frames, frames_of(length))
-        said = subprocess.run(
-            [sys.executable, __file__, "--child", what, str(file), str(frames)],
-            check=True, capture_output=True, text=True, env={**os.environ, **thread_environment(1)},
-        )  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, __file__, "--child", what, json.dumps(request)],
+        check=True, capture_output=True, text=True, env={**os.environ, **thread_environment(1)},
+    )  # fmt: skip
     return json.loads(said.stdout)  # type: ignore[no-any-return]
 
 
-def bare_loop(runtime: str) -> Callable[[Path, Float32], dict[str, float]]:
+def bare_loop(runtime: str, file: str, length: int, seconds: float) -> dict[str, float]:
     """In a child: our :meth:`Runtime.run` and the runtime's own call on the same open model, in turns."""
+    with open_runtime(runtime, Path(file), batch=1) as ours:
+        inner: Any = ours
 
-    def compare(file: Path, frames: Float32) -> dict[str, float]:
-        pin_to(cores_for(1))
-        import itertools
+        def called(batch: Float32) -> object:
+            if runtime == "onnxruntime":
+                return inner._session.run(inner._outputs, {inner._input: batch})
+            return inner._request.infer(batch, share_inputs=True)
 
-        from deploy.runtimes import open_runtime
-        from deploy.stopwatch import Subject, take_turns, warm_up
-
-        with open_runtime(runtime, file, batch=1) as ours:
-            inner: Any = ours
-
-            def called(batch: Float32) -> object:
-                if runtime == "onnxruntime":
-                    return inner._session.run(inner._outputs, {inner._input: batch})
-                return inner._request.infer(batch, share_inputs=True)
-
-            batches = [frames[at : at + 1] for at in range(len(frames))]
-            subjects = [Subject(ours.run, itertools.cycle(batches)), Subject(called, itertools.cycle(batches))]
-            for subject in subjects:
-                warm_up(subject, least_s=0.5, limit_s=10)
-            times = take_turns(subjects, seconds=SECONDS, least_runs=1024, limit_s=60)
-        return {"ratio": statistics.median(times[0]) / statistics.median(times[1])}
-
-    return compare
+        ours_ms, called_ms = medians_ms([ours.run, called], frames_of(length), seconds)
+    return {"ratio": ours_ms / called_ms}
 
 
-def eager_loop(file: Path, frames: Float32) -> dict[str, float]:
+def eager_loop(file: str, length: int, seconds: float) -> dict[str, float]:
     """In a child: the trained model in PyTorch, evaluation mode, one thread."""
-    pin_to(cores_for(1))
-    import itertools
-
     import torch
 
-    from deploy.stopwatch import Subject, take_turns, warm_up
     from toolchain.models import load_model
 
     torch.set_num_threads(1)
-    model, _ = load_model(file)
-    tensors = [frames[at : at + 1] for at in range(len(frames))]
+    model, _ = load_model(Path(file))
 
     def run(batch: Float32) -> object:
         with torch.inference_mode():
             return model(torch.from_numpy(batch)).numpy()
 
-    subject = Subject(run, itertools.cycle(tensors))
-    warm_up(subject, least_s=0.5, limit_s=10)
-    (times,) = take_turns([subject], seconds=SECONDS, least_runs=1024, limit_s=60)
-    return {"p50_ms": statistics.median(times) / 1e6}
+    (median,) = medians_ms([run], frames_of(length), seconds)
+    return {"p50_ms": median}
+
+
+def medians_ms(runs: list[Callable[[Float32], object]], frames: Float32, seconds: float) -> list[float]:
+    """The medians of single runs of one frame, in turns, after warming up."""
+    batches = [frames[at : at + 1] for at in range(len(frames))]
+    subjects = [Subject(run, itertools.cycle(batches)) for run in runs]
+    for subject in subjects:
+        warm_up(subject, least_s=0.5, limit_s=10)
+    times = take_turns(subjects, seconds=seconds, least_runs=1024, limit_s=60)
+    return [statistics.median(each) / 1e6 for each in times]
+
+
+def peaks_here() -> dict[str, float]:
+    """In a child: what this core can do in float32, by numpy."""
+    return vars(measured_peaks())
+
+
+def peak_of_runtime(runtime: str, executed: Precision) -> dict[str, float]:
+    """In a child: multiply-accumulates a second of a large product of matrices, in 1e9, in a runtime and a type."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from toolchain.export.int8 import quantisable, quantise
+
+    rng, size = np.random.default_rng(0), 2 * PEAK_LENGTH
+    nodes = [
+        helper.make_node("Flatten", ["iq"], ["flat"], name="flat"),
+        helper.make_node("MatMul", ["flat", "w"], ["logits"], name="product"),
+    ]
+    ends = [
+        helper.make_tensor_value_info("iq", TensorProto.FLOAT, ["n", 2, PEAK_LENGTH]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", size]),
+    ]
+    weights = numpy_helper.from_array(rng.normal(size=(size, size)).astype(np.float32), "w")
+    graph = helper.make_graph(nodes, "peak", ends[:1], ends[1:], [weights])
+    frames = noise_frames(PEAK_BATCH, PEAK_LENGTH, rng)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fp32.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+        if executed == "int8":
+            quantise(path, path.with_name("int8.onnx"), frames, quantisable(path))
+            path = path.with_name("int8.onnx")
+        with open_runtime(runtime, path, batch=PEAK_BATCH) as model:
+            subject = Subject(model.run, itertools.cycle([frames]))
+            warm_up(subject, least_s=0.5, limit_s=10)
+            assert model.precision == executed, model.precision
+            (times_ns,) = take_turns([subject], seconds=1.0, least_runs=20, limit_s=20)
+    return {"gmacs_per_s": PEAK_BATCH * size * size / min(times_ns)}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -386,39 +448,58 @@ def show(found: dict[str, Any]) -> None:
     for runtime, row in found.get("bare", {}).items():
         print(f"ours / bare call, {runtime}: {row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f}); at most 1.02")
     for name, row in found.get("app", {}).items():
-        print(f"ours / benchmark_app, {name}: {row['ratio']:.3f}; 0.9 to 1.1")
+        print(f"ours / benchmark_app, {name}: {row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f}); 0.9 to 1.1")
     if row := found.get("itself"):
         print(f"itself: {row['hold_1']} of {len(row['intervals'])} hold 1 (18 of 20), widest {row['widest']:.2%} (2 %)")
-    print("\n| length | model | runtime | file | executed | p50 ms | test accuracy | same class | bytes | memory MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for row in found.get("table", []):
+    if rows := found.get("table"):
+        show_table(rows)
+    for length, row in found.get("eager", {}).items():
+        faster = row["times_faster"]
+        print(
+            f"pruned at {length} in {row['runtime']}, {row['precision']}: {faster['ratio']:.1f} times "
+            f"({faster['low']:.1f} to {faster['high']:.1f}) faster than the original in PyTorch eager (goal 30), "
+            f"{row['times_roofline']:.2f} times the roofline of {row['executed']} (goal 3)"
+        )
+    for precision, row in found.get("int8", {}).items():
+        most = ", ".join(
+            f"{each['nodes']} {kind} {1e3 * each['ms']:.0f} us" for kind, each in list(row["by_operator"].items())[:6]
+        )
+        print(f"ONNX Runtime, original in {precision}: {1e3 * row['watched_ms']:.0f} us while watched: {most}")
+
+
+def show_table(rows: list[dict[str, Any]]) -> None:
+    """All rows, as Markdown."""
+    headings = ("length", "model", "runtime", "file", "executed", "p50 ms", "accuracy", "same class", "logits differ")
+    print("\n| " + " | ".join((*headings, "bytes", "memory MiB", "check")) + " |")
+    print("|" + " --- |" * (len(headings) + 3))
+    for row in rows:
         if "missing" in row:
             print(f"| {row['length']} | | {row['runtime']} | {row['missing']} |")
             continue
         memory = "-" if row["memory_bytes"] is None else f"{row['memory_bytes'] / 2**20:.1f}"
         print(
             f"| {row['length']} | {row['model']} | {row['runtime']} | {row['precision']} | {row['executed']} | "
-            f"{row['p50_ms']:.4f} | {row['test_accuracy']:.2%} | {row['agreement']:.2%} | {row['bytes']:,} | {memory} |"
-        )
-    for length, row in found.get("eager", {}).items():
-        print(
-            f"pruned at {length} in {row['runtime']}, {row['precision']}: {row['times_faster']:.1f} times faster than the "
-            f"original in PyTorch eager (goal 30), {row['times_roofline']:.2f} times the roofline (goal 3)"
+            f"{row['p50_ms']:.4f} | {row['test_accuracy']:.2%} | {row['agreement']:.2%} | {row['max_abs_diff']:.1e} | "
+            f"{row['bytes']:,} | {memory} | {'fails' if row['problems'] else 'holds'} |"
         )
 
 
-PARTS: dict[str, Work] = {
+PARTS: dict[str, Callable[[Path, Effort, dict[str, Any]], Any]] = {
     "models": models,
     "bare": bare,
     "app": app,
     "itself": itself,
     "table": table,
     "eager": eager,
+    "int8": int8,
 }
-CHILDREN: dict[str, Callable[[Path, Float32], dict[str, float]]] = {
-    "bare-onnxruntime": bare_loop("onnxruntime"),
-    "bare-openvino": bare_loop("openvino"),
+# What a part reads of others.
+NEEDS = {**dict.fromkeys(("bare", "app", "itself", "table", "int8"), ("models",)), "eager": ("models", "table")}
+CHILDREN: dict[str, Callable[..., dict[str, float]]] = {
+    "bare": bare_loop,
     "eager": eager_loop,
+    "peaks": peaks_here,
+    "peak_of_runtime": peak_of_runtime,
 }
 
 

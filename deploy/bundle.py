@@ -12,16 +12,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from deploy.errors import BundleError
-from deploy.names import Precision
+from deploy.names import Executed, Precision
+from deploy.regular_file import FILE, FOLDER, kind_of, read_whole
 from deploy.strict_reading import Strict, read_strictly
 
 MANIFEST_NAME = "manifest.json"
-SCHEMA = 1
+# That of a model of thousands of layers has a few MiB; parsed, it takes several times that.
+MOST_MANIFEST_BYTES = 64 << 20
+Schema = Literal[1]
+(SCHEMA,) = get_args(Schema)
+SHOWN_OF_A_SCHEMA = 60
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -44,13 +49,15 @@ class Parity(Strict):
     """How near a file is to the model that it came from, seen at export on ``frames`` frames.
 
     ``max_abs_diff`` is the largest difference of logits, ``agreement`` the share of frames that get the same class,
-    ``accuracy`` the share that the file names rightly.
+    ``accuracy`` the share that the file names rightly. ``executed`` is what the runtime computed in then, null where that
+    was not said.
     """
 
     frames: PositiveInt
     max_abs_diff: NonNegativeFloat
     agreement: Share
     accuracy: Share
+    executed: Executed | None = None
 
 
 class Accuracy(Strict):
@@ -65,15 +72,15 @@ class Layer(Strict):
     """One layer of a model file, for one frame: ``name`` is its node's, ``op`` the ONNX operator.
 
     ``macs`` is null where nobody knows. Bytes are those of what it reads and writes, and of its weights, as they lie in the
-    file: a quantised tensor has a byte a value.
+    file: a quantised tensor has a byte a value. They are null where a shape cannot be told.
     """
 
     name: str
     op: Text
     macs: NonNegativeInt | None
-    bytes_in: NonNegativeInt
-    bytes_out: NonNegativeInt
-    bytes_weights: NonNegativeInt
+    bytes_in: NonNegativeInt | None
+    bytes_out: NonNegativeInt | None
+    bytes_weights: NonNegativeInt | None
 
 
 class NamedFile(Strict):
@@ -120,7 +127,7 @@ class Manifest(Strict):
     zeros in its place.
     """
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Schema = Field(default=SCHEMA, alias="schema")
     model: Text
     plan: dict[str, JsonValue] | None = None
     classes: tuple[Text, ...] = Field(min_length=2)
@@ -157,21 +164,18 @@ class Bundle:
 def open_bundle(folder: Path) -> Bundle:
     """Read the manifest in ``folder`` and hold every file that it names to its size and hash.
 
-    Raises BundleError where the folder or manifest is missing, the manifest is of a newer schema or has mistakes, a
+    Raises BundleError where the folder or manifest is missing, the manifest is of another schema or has mistakes, a
     path leads out of the folder, or a file is missing or altered.
     """
     path = folder / MANIFEST_NAME
-    try:
-        # As bytes: reading text would take a carriage return for the end of a line.
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise BundleError(f"{folder}: no bundle here, {MANIFEST_NAME} cannot be read: {reason}") from error
+    text = _read_manifest(folder, path)
     try:
         data = json.loads(text)
     except ValueError as error:
         raise BundleError(f"{path}: this is not JSON: {error}") from error
-    _refuse_newer_schema(data, path)
+    except RecursionError as error:
+        raise BundleError(f"{path}: is nested too deeply to be a manifest; copy the bundle again") from error
+    _refuse_other_schema(data, path)
     manifest = read_strictly(Manifest, data, where=str(path), error=BundleError)
     _check_own_hash(text, manifest, path)
     _check_files(folder, manifest)
@@ -216,13 +220,52 @@ def _check_own_hash(text: str, manifest: Manifest, path: Path) -> None:
         )
 
 
-def _refuse_newer_schema(data: object, path: Path) -> None:
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+def _read_manifest(folder: Path, path: Path) -> str:
+    how = f"`thinwave export MODEL --data FILE --out {folder}` makes one"
+    try:
+        there, manifest_there = kind_of(folder), kind_of(path)
+        if there == FILE and kind_of(folder.parent / MANIFEST_NAME) == FILE:
+            raise BundleError(f"{folder}: is a file; give the bundle's folder, {folder.parent}")
+        if there not in (None, FOLDER):
+            raise BundleError(f"{folder}: is {there}, and a bundle is a folder; {how.replace(str(folder), 'FOLDER')}")
+        if manifest_there is None:
+            missing = "there is no such folder" if there is None else f"it holds no {MANIFEST_NAME}"
+            raise BundleError(f"{folder}: no bundle here, {missing}; {how}")
+        if _leads_out(path, folder):
+            raise BundleError(f"{path}: leads out of the bundle; copy the file itself into the folder")
+        return read_whole(path, MOST_MANIFEST_BYTES)
+    except OSError as error:
+        raise BundleError(f"{path}: the manifest cannot be read: {error.strerror}") from error
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _refuse_other_schema(data: object, path: Path) -> None:
+    """Refuse it before its keys are held to those of this schema, in a sentence and not in one a key."""
+    if not isinstance(data, dict):
+        return
+    if "schema" not in data:
         raise BundleError(
-            f"{path}: this bundle is of schema {schema}, and this thinwave reads schema {SCHEMA}: "
-            "it was made by a newer thinwave, so upgrade the one here"
+            f"{path}: this manifest names no schema, and this thinwave reads schema {SCHEMA}; export it again"
         )
+    schema = data["schema"]
+    # True and 1.0 are equal to 1, and nobody writes them.
+    if type(schema) is int and schema == SCHEMA:
+        return
+    newer = type(schema) is int and schema > SCHEMA
+    way_out = (
+        "it was made by a newer thinwave, so upgrade the one here"
+        if newer
+        else "no thinwave made it, so export it again"
+    )
+    said = "that is no number" if isinstance(schema, list | dict) else json.dumps(schema)
+    said = said if len(said) <= SHOWN_OF_A_SCHEMA else f"{said[: SHOWN_OF_A_SCHEMA - 1]}…"
+    raise BundleError(f"{path}: this bundle is of schema {said}, and this thinwave reads schema {SCHEMA}: {way_out}")
+
+
+def _leads_out(path: Path, folder: Path) -> bool:
+    # Resolved, so that neither "..", an absolute path nor a symbolic link leads to a file that did not come along.
+    return not path.resolve().is_relative_to(folder.resolve())
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -240,11 +283,10 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 def _problem_with(folder: Path, entry: NamedFile) -> str | None:
     path = folder / entry.file
     try:
-        # Resolved, so that neither "..", an absolute path nor a symbolic link leads to a file that did not come along.
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if _leads_out(path, folder):
             return "leads out of the bundle"
-        if not path.is_file():
-            return "is not there"
+        if (kind := kind_of(path)) != FILE:
+            return "is not there" if kind is None else f"is {kind}, expected a file"
         size_bytes = path.stat().st_size
         if size_bytes != entry.size_bytes:
             return f"has {size_bytes} bytes, expected {entry.size_bytes}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -50,10 +51,26 @@ def ask_child(
                 code = child.wait()
             finally:
                 child.kill()
+        if code < 0:
+            raise MeasurementError(f"{name} {_ended_by(-code)}: {_last_line(stderr) or said or 'it said nothing'}")
         if result is None or code != 0:
             last = _last_line(stderr) or said or "it said nothing"
             raise MeasurementError(f"{name} ended with exit code {code} and without a result: {last}")
         return result
+
+
+def _ended_by(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        # A real-time signal has no name.
+        name = "unknown"
+    why = (
+        "as the system does where memory runs out"
+        if number == signal.SIGKILL
+        else "the runtime in it could not bear this model"
+    )
+    return f"was ended by signal {number} ({name}), {why}"
 
 
 def _listen(

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from deploy.batches import in_batches
 from deploy.bundle import Bundle
+from deploy.errors import BundleError
 from deploy.frames.dataset import Dataset
+from deploy.latency import Model, ask_for
 from deploy.names import Precision
 from deploy.progress import Progress, silent
-from deploy.runtimes import open_runtime
+from deploy.runtimes import open_runtime, version_here
 from deploy.runtimes.base import Float32
-
-# Frames at once; TensorRT's engines take no more.
-BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,18 +42,27 @@ def classify(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Answers:
-    """Run all ``frames`` through the bundle's model; raises as :func:`deploy.runtimes.open_runtime`."""
-    classes = bundle.manifest.classes
+    """Run all ``frames`` through the bundle's model; raises as :func:`deploy.runtimes.open_runtime`.
+
+    A process of its own opens the model first: MeasurementError says so where that one ends it, and BundleError where the
+    model has not a logit for each class.
+    """
+    classes, path = bundle.manifest.classes, bundle.path_of(precision)
+    version_here(runtime)
+    takes = ask_for("frames", Model(path=path, runtime=runtime, precision=precision), threads=threads)
+    if takes["classes"] not in (None, len(classes)):
+        raise BundleError(
+            f"{path}: gives {takes['classes']} logits a frame, and the manifest names {len(classes)} classes"
+        )
     predicted, confidence = np.empty(len(frames), np.int64), np.empty(len(frames), np.float32)
-    with open_runtime(runtime, bundle.path_of(precision), threads=threads, precision=precision) as model:
-        for start in range(0, len(frames), BATCH):
-            stop = min(start + BATCH, len(frames))
-            logits = model.run(frames.frames(np.arange(start, stop)))
+    with open_runtime(runtime, path, threads=threads, precision=precision) as model:
+        for part in in_batches(len(frames)):
+            logits = model.run(frames.frames(np.arange(part.start, part.stop)))
             known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
             chances = softmax(np.where(known[:, None], logits, 0))
-            predicted[start:stop] = np.where(known, chances.argmax(axis=1), -1)
-            confidence[start:stop] = np.where(known, chances.max(axis=1), 0)
-            progress(stop, len(frames), "frames")
+            predicted[part] = np.where(known, chances.argmax(axis=1), -1)
+            confidence[part] = np.where(known, chances.max(axis=1), 0)
+            progress(part.stop, len(frames), "frames")
     return Answers(
         classes=classes, predicted=predicted, confidence=confidence, correct=_correct(frames, classes, predicted)
     )

@@ -150,8 +150,12 @@ def write_json(json_path: str, data: object) -> None:
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
     if json_path == "-":
         click.echo(text)
-    else:
+        return
+    try:
         Path(json_path).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        # A disk that fills up while it is written does not say which file that was.
+        raise OSError(error.errno, error.strerror, json_path) from error
 
 
 def writable_file(context: click.Context, option: click.Parameter, value: str | None) -> str | None:

@@ -29,6 +29,7 @@ from pydantic import JsonValue
 from deploy.affinity import cores_for, thread_environment
 from deploy.bundle import sha256_of
 from deploy.cgroup import cpu_quota_cores
+from deploy.checkout import commit_of
 from deploy.child_process import ask_child
 from deploy.errors import MeasurementError
 from deploy.host import package_version, processor_facts
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120.0
 # Of running for memory and energy, whose counters tick every millisecond.
 FOOTPRINT_S = 1.0
-CHILD_MODULE = "deploy.latency_child"
+CHILD = ("-m", "deploy.latency_child")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def measure(
 
     Raises MeasurementError for arguments that cannot be measured with, and where a process fails.
     """
-    _check_arguments(models, frames, threads=threads, batch=batch, processes=processes, seconds=seconds)
+    check_arguments(len(models), frames, threads=threads, batch=batch, processes=processes, seconds=seconds)
     hashes = {name: _hash(model.path) for name, model in models.items()}
     before = machine_state()
     samples, steps = [], processes + len(models)
@@ -149,6 +150,7 @@ def measure(
             footprints[name] = {"memory_bytes": said["memory_bytes"], "energy_joules_per_run": said["energy_joules"]}
             progress(number + 1, steps, "")
     changes = change_of_state(before, machine_state())
+    ran = {name: _what_ran(samples, name) for name in models}
     if samples_path is not None:
         _write_samples(samples_path, samples)
     conditions: dict[str, JsonValue] = {
@@ -157,6 +159,7 @@ def measure(
         **changes,
         "processes": processes,
         "thinwave_version": package_version("thinwave"),
+        "commit": commit_of(),
     }
     settings = {"target": target, "batch": batch, "threads": threads}
     return Measurement(
@@ -165,7 +168,7 @@ def measure(
                 record=_record(
                     name,
                     samples,
-                    {**settings, "runtime": models[name].runtime},
+                    {**settings, "runtime": models[name].runtime, **ran[name]},
                     {
                         **conditions,
                         **footprints[name],
@@ -181,11 +184,10 @@ def measure(
     )
 
 
-def _check_arguments(
-    models: Mapping[str, Model], frames: Float32, *, threads: int, batch: int, processes: int, seconds: float
-) -> None:
-    if len(models) not in (1, 2):
-        raise MeasurementError(f"one model is measured, or two against each other; got {len(models)}")
+def check_arguments(models: int, frames: Float32, *, threads: int, batch: int, processes: int, seconds: float) -> None:
+    """Raise MeasurementError for what :func:`measure` cannot measure with, before any work."""
+    if models not in (1, 2):
+        raise MeasurementError(f"one model is measured, or two against each other; got {models}")
     if frames.dtype != np.float32 or frames.ndim != 3 or not 1 <= batch <= len(frames):
         raise MeasurementError(
             f"got frames {frames.dtype} {frames.shape} and batch {batch}; "
@@ -217,7 +219,7 @@ def _ask(
     # What lies in the user's working directory must not come before the installed packages.
     environment = {**thread_environment(request.threads), "PYTHONSAFEPATH": "1"}
     return ask_child(
-        [*child_command, "-m", CHILD_MODULE],
+        [*child_command, *CHILD],
         request.to_line(),
         environment=environment,
         tell=lambda stage: progress(number, steps, stage),
@@ -233,20 +235,24 @@ def ask_for(
     threads: int = 1,
     batch: int = 1,
     runs: int = 0,
+    samples: Sequence[Path] = (),
     seconds: float = FOOTPRINT_S,
     child_command: Sequence[str] = (sys.executable,),
     number: int = 0,
     steps: int = 1,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Ask a fresh process for one thing about one model, on the ``frames`` in an ``.npy``."""
+    """Ask a fresh process for one thing about one model, on the ``frames`` in an ``.npy``; arrays are left at ``samples``.
+
+    Raises MeasurementError with what the process told, or how it ended.
+    """
     request = Request(
         models=(_opened("model", model),),
         what=what,
         threads=threads,
         batch=batch,
         frames="" if frames is None else str(frames),
-        samples=(),
+        samples=tuple(map(str, samples)),
         seconds=seconds,
         least_runs=runs,
         limit_s=LIMIT_S,
@@ -287,8 +293,6 @@ def _record(
     other = [model for model in samples[0].samples_ns if model != name]
     return LatencyRecord(
         **settings,
-        runtime_version=samples[0].runtime_version[name],
-        precision=samples[0].precision[name],
         p50_ms=p50_ms,
         p90_ms=p90_ms,
         p95_ms=p95_ms,
@@ -306,6 +310,16 @@ def _record(
             "in_turns_with": other[0] if other else None,
         },
     )
+
+
+def _what_ran(samples: Sequence[_Sample], name: str) -> dict[str, str]:
+    """The runtime's version and the precision executed; one record cannot tell of processes that differ in them."""
+    seen = sorted({(sample.runtime_version[name], sample.precision[name]) for sample in samples})
+    if len(seen) > 1:
+        told = ", ".join(f"runtime {version} in {precision}" for version, precision in seen)
+        raise MeasurementError(f"{name}: its processes did not run the same: {told}")
+    ((version, precision),) = seen
+    return {"runtime_version": version, "precision": precision}
 
 
 def _on_device_ms(samples: Sequence[_Sample], name: str) -> float | None:
@@ -330,7 +344,10 @@ def _write_samples(path: Path, samples: Sequence[_Sample]) -> None:
         for number, sample in enumerate(samples)
         for name, times_ns in sample.samples_ns.items()
     }
-    # A file object, because numpy adds .npz to a name that does not end in it.
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    try:
+        # A file object, because numpy adds .npz to a name that does not end in it.
+        with path.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise MeasurementError(f"{path}: the samples cannot be written: {error.strerror or error}") from error
     log.info("%d arrays of samples written to %s", len(arrays), os.fspath(path))

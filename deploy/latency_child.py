@@ -14,20 +14,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from deploy.affinity import cores_for, pin_to
+from deploy.batches import in_batches
 from deploy.errors import DeployError, MeasurementError
 from deploy.names import Precision
 
 # numpy and the runtime are imported in measure_here(), after the pinning: the threads they start inherit it.
 
 PARENT_GONE = 3
-What = Literal["times", "footprint", "layers", "length"]
+What = Literal["times", "footprint", "layers", "frames", "logits"]
 
 # Of timing without transfers, where there are any.
 ON_DEVICE_S = 1.0
@@ -50,7 +51,7 @@ class Request:
     """What one process measures: ``models`` in the order of opening and of the turns.
 
     ``what``: "times" of all models; or of the one model its "footprint", in ``seconds`` of running, its "layers", in
-    ``least_runs`` runs, or the "length" of its frames.
+    ``least_runs`` runs, the "frames" that it takes, or its "logits" for all of ``frames``.
     """
 
     models: tuple[Opened, ...]
@@ -83,8 +84,7 @@ def main() -> int:
         line = _read_line()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         request = Request.from_line(line)
-        alone = {"footprint": footprint_here, "layers": layers_here, "length": length_here}
-        result = measure_here(request, protocol) if request.what == "times" else alone[request.what](request)
+        result = measure_here(request, protocol) if request.what == "times" else ALONE[request.what](request)
         _say(protocol, {"result": result})
     except DeployError as error:
         _say(protocol, {"error": str(error)})
@@ -103,7 +103,7 @@ def measure_here(request: Request, protocol: int) -> dict[str, Any]:
 
     batches = _batches(request)
     with ExitStack() as opened:
-        runtimes = [opened.enter_context(_open(model, request)) for model in request.models]
+        runtimes = [opened.enter_context(_open(model, request, batch=request.batch)) for model in request.models]
         subjects = [Subject(runtime.run, itertools.cycle(batches)) for runtime in runtimes]
         # Python's collector stops the process at moments that have nothing to do with the model.
         gc.collect()
@@ -166,7 +166,7 @@ def footprint_here(request: Request) -> dict[str, Any]:
     # Imported, it is a part of what was there before.
     version_here(model.runtime)
     before, forgotten = resident_bytes(), forget_peak()
-    with _open(model, request) as runtime:
+    with _open(model, request, batch=request.batch) as runtime:
         for batch in batches:
             runtime.run(batch)
         joules, started, runs = energy_joules(), time.perf_counter(), 0
@@ -198,7 +198,7 @@ def layers_here(request: Request) -> dict[str, Any]:
     from deploy.peaks import measured_peaks
 
     (model,), batches = request.models, _batches(request)
-    with _open(model, request) as runtime:
+    with _open(model, request, batch=request.batch) as runtime:
         times = runtime.layer_times(batches[0], request.least_runs)
         runtime.run(batches[0])
         return {
@@ -217,10 +217,44 @@ def layers_here(request: Request) -> dict[str, Any]:
         }
 
 
-def length_here(request: Request) -> dict[str, Any]:
-    """Open the one model in this process, which a file that nobody vouches for may end; return the length of its frames."""
-    with _open(request.models[0], request) as runtime:
-        return {"length": runtime.length}
+def frames_here(request: Request) -> dict[str, Any]:
+    """Open the one model in this process, which a file that nobody vouches for may end; return what frames it takes.
+
+    That is their ``length`` and the ``batch`` in which it takes them, None for any; and the ``classes``: how many logits a
+    run on zeros gave, None where the length is not known.
+    """
+    pin_to(cores_for(request.threads))
+
+    import numpy as np
+
+    with _open(request.models[0], request, batch=None) as runtime:
+        batch, classes = runtime.batch, None
+        if runtime.length is not None:
+            classes = int(runtime.run(np.zeros((batch or 1, 2, runtime.length), np.float32)).shape[-1])
+        return {"length": runtime.length, "batch": batch, "classes": classes}
+
+
+def logits_here(request: Request) -> dict[str, Any]:
+    """Open the one model in this process and leave its logits for all frames, float32 (n, classes), in the one ``samples``."""
+    pin_to(cores_for(request.threads))
+
+    import numpy as np
+
+    (model,), (left_at,) = request.models, request.samples
+    frames = np.load(request.frames, allow_pickle=False)
+    with _open(model, request, batch=None) as runtime:
+        logits = np.concatenate([runtime.run(frames[part]) for part in in_batches(len(frames))])
+        np.save(left_at, logits, allow_pickle=False)
+        return {"runtime_version": runtime.version, "precision": runtime.precision}
+
+
+# All but the times, which are told of as they are taken.
+ALONE: dict[str, Callable[[Request], dict[str, Any]]] = {
+    "footprint": footprint_here,
+    "layers": layers_here,
+    "frames": frames_here,
+    "logits": logits_here,
+}
 
 
 def _batches(request: Request) -> list[Any]:
@@ -230,11 +264,11 @@ def _batches(request: Request) -> list[Any]:
     return [frames[first : first + request.batch] for first in range(0, len(frames) - request.batch + 1, request.batch)]
 
 
-def _open(model: Opened, request: Request) -> Any:
+def _open(model: Opened, request: Request, *, batch: int | None) -> Any:
     from deploy.runtimes import open_runtime
 
     return open_runtime(
-        model.runtime, Path(model.path), threads=request.threads, batch=request.batch, precision=model.precision
+        model.runtime, Path(model.path), threads=request.threads, batch=batch, precision=model.precision
     )
 
 

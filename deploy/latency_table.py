@@ -97,7 +97,13 @@ def looks_table(looks: Sequence[Look], chosen: tuple[str, str]) -> Table:
 def layer_table(profile: LayerProfile) -> Table:
     """Return a table with a row a layer as the runtime ran it: time, share, products, bytes, and what bounds it."""
     total_ms = sum(row.p50_ms for row in profile.rows) or 1.0
-    table = Table("layer", "kind", title=f"layers, {total_ms:.4g} ms while watched", title_justify="left")
+    title = (
+        f"layers, {total_ms:.4g} ms while watched; bound by the longest of: "
+        f"launching, {1e3 * profile.least_ms:.1f} µs as the quickest layer; "
+        f"float32 products at the rate of a matrix product, {_peak(profile, 'fp32_gmacs_per_s', 'GMAC/s')}; "
+        f"bytes at the bandwidth of a copy in cache, {_peak(profile, 'cache_copy_gbytes_per_s', 'GB/s')}"
+    )
+    table = Table("layer", "kind", title=title, title_justify="left")
     for heading in ("p50 in µs", "share", "MACs", "bytes"):
         table.add_column(heading, justify="right")
     table.add_column("bound by")
@@ -112,6 +118,11 @@ def layer_table(profile: LayerProfile) -> Table:
             row.bound or "-",
         )
     return table
+
+
+def _peak(profile: LayerProfile, name: str, unit: str) -> str:
+    value = profile.peaks[name]
+    return "which is not known here" if value is None else f"{value:.0f} {unit}"
 
 
 def reservations(measurement: Measurement) -> Iterator[str]:

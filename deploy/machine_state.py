@@ -1,4 +1,4 @@
-"""What changes on a machine while it measures: clocks, temperature, throttling, load. Unknown is None."""
+"""What changes on a machine while it measures: power mode, clocks, temperature, throttling, load. Unknown is None."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ CPUS = "sys/devices/system/cpu"
 
 
 def machine_state(root: Path = ROOT) -> dict[str, JsonValue]:
-    """Return governor, clocks in MHz by core, temperatures in °C by sensor, load, and counts of throttling since boot.
+    """Return power mode, governor, clocks in MHz by core, temperatures in °C by sensor, load, counts of throttling since boot.
 
     ``load_average`` is the number of runnable processes over the last minute: above 1 plus what is measured, others
     were at work too.
     """
     return {
+        "power_mode": _power_mode(root),
         "governor": _governor(root),
         "clocks_mhz": _by_name(_clocks_mhz(root)),
         "temperature_c": _by_name(_temperatures_c(root)),
@@ -37,7 +38,7 @@ def change_of_state(before: Mapping[str, JsonValue], after: Mapping[str, JsonVal
         then = after[name]
         if name in ("thermal_throttle_events", "quota_throttled_periods"):
             changed[name] = then - value if isinstance(value, int) and isinstance(then, int) else None
-        elif name == "governor":
+        elif name in ("governor", "power_mode"):
             changed[name] = value if value == then else f"{value}, then {then}"
         else:
             changed[name] = {"before": value, "after": then}
@@ -51,6 +52,20 @@ def _by_name(values: Mapping[str, float]) -> JsonValue:
 def _cores(root: Path) -> list[Path]:
     folders = (folder for folder in (root / CPUS).glob("cpu[0-9]*") if folder.name[3:].isdigit())
     return sorted(folders, key=lambda folder: int(folder.name[3:]))
+
+
+def _power_mode(root: Path) -> str | None:
+    """What a Jetson may draw, by the name of the mode, because their numbers differ by board and release."""
+    found = re.search(r"\bpmode:(\d+)", read_text(root / "var/lib/nvpmodel/status") or "")
+    if found is None:
+        return None
+    number = int(found.group(1))
+    modes = re.findall(
+        r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>",
+        read_text(root / "etc/nvpmodel.conf") or "",
+        flags=re.MULTILINE,
+    )
+    return next((str(name) for mode, name in modes if int(mode) == number), str(number))
 
 
 def _governor(root: Path) -> str | None:

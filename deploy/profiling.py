@@ -13,11 +13,15 @@ from deploy.bundle import Bundle, Layer, open_bundle
 from deploy.bundle_check import check_bundle
 from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import describe_host
-from deploy.latency import Measurement, Model, ask_for, measure
+from deploy.latency import Measurement, Model, ask_for, check_arguments, measure
 from deploy.layer_profile import LayerProfile, profile_layers
+from deploy.memory import check_memory
 from deploy.names import PRECISIONS, Precision
 from deploy.noise import noise_frames
+from deploy.parity import MOST_POINTS_LOST
 from deploy.progress import Progress, silent
+from deploy.reference import reference_frames
+from deploy.regular_file import FILE, FOLDER, kind_of
 from deploy.runtimes import version_here
 from deploy.runtimes.base import Float32
 from deploy.targets import Target, check_is_here
@@ -28,6 +32,8 @@ BEST = "best"
 
 # Enough different frames that no processor learns them by heart, few enough to stay in its cache.
 BATCHES_FED = 8
+# I and Q, float32.
+BYTES_A_SAMPLE = 8
 # Of a look at each runtime and precision, to choose one.
 LOOK_PROCESSES, LOOK_S = 3, 0.5
 
@@ -97,11 +103,15 @@ def open_subject(path: Path) -> Subject:
     Raises BundleError for a folder that is none, MeasurementError for a file that is no model from frames to logits, and
     RuntimeRefusedError for one that takes frames of any length.
     """
-    if path.suffix != ".onnx" or path.is_dir():
+    if path.suffix != ".onnx" or kind_of(path) == FOLDER:
         bundle = open_bundle(path)
         return Subject(path, bundle.manifest.input.shape[1], bundle)
+    if (kind := kind_of(path)) != FILE:
+        # A pipe would be waited for.
+        there = "there is no such file" if kind is None else f"is {kind}"
+        raise MeasurementError(f"{path}: {there}, expected an ONNX file or a bundle's folder")
     # In a process of its own: nobody vouches for the file, and there are some that end the process.
-    length = ask_for("length", Model(path=path))["length"]
+    length = ask_for("frames", Model(path=path))["length"]
     if length is None:
         raise RuntimeRefusedError(f"{path}: takes frames of any length; expected one, export it with a fixed length")
     return Subject(path, length)
@@ -125,10 +135,11 @@ def profile(
     """Measure ``subject`` by the protocol of :mod:`deploy.latency`, in turns with what it stands ``against``.
 
     What is None is taken from the target's profile. With the runtime ``"best"`` those of the target that are here are looked
-    at, in each precision (or the one that is asked for), and the fastest that is accurate is measured.
+    at, in each precision (or the one that is asked for), and the fastest is measured of those that answer here as they did at
+    export and lose at most half a point of accuracy against the original, both on the reference frames.
 
     Raises TargetError where this machine is not the target, BundleError for a precision that a bundle does not hold or
-    models whose frames differ, and MeasurementError.
+    models whose frames differ, DatasetError for a batch beyond the memory, and MeasurementError.
     """
     check_is_here(target)
     if against is not None and against.length != subject.length:
@@ -138,7 +149,17 @@ def profile(
         )
     threads = target.measuring.threads if threads is None else threads
     batch = batch or target.measuring.batch
+    check_memory(
+        f"the frames to measure with, {BATCHES_FED} batches of {batch},",
+        # Here, and in the process that measures.
+        2 * BATCHES_FED * batch * subject.length * BYTES_A_SAMPLE,
+        "Take a smaller batch",
+    )
     frames = noise_frames(BATCHES_FED * batch, subject.length, np.random.default_rng(0))
+    # Told before any look, not as the reason of each.
+    check_arguments(
+        1 if against is None else 2, frames, threads=threads, batch=batch, processes=processes, seconds=seconds
+    )
     looks: tuple[Look, ...] = ()
     chosen_precision, chosen_runtime = precision or target.measuring.precision, runtime or target.measuring.runtime
     if runtime == BEST:
@@ -188,6 +209,8 @@ def look_at_all(
     for precision in precisions if len(precisions) == 1 else ():
         # Asked for by name: said where the bundle has none.
         subject.file(precision)
+    # Missing ones are no one look's problem.
+    reference_frames(subject.bundle)
     held = [precision for precision in precisions if precision in subject.bundle.manifest.precisions]
     pairs = [(runtime, precision) for runtime in target.runtimes for precision in held]
     looks = []
@@ -197,7 +220,7 @@ def look_at_all(
         accuracy: float | None = None
         try:
             (check,) = check_bundle(subject.bundle, runtime, precisions=[precision], threads=threads)
-            accuracy, problem = check.accuracy, "; ".join(check.problems) or None
+            accuracy, problem = check.accuracy, "; ".join(check.problems) or lost_too_much(check.points_lost)
             if problem is None:
                 seen = measure(
                     {BUNDLE: subject.model(precision, runtime)},
@@ -208,10 +231,21 @@ def look_at_all(
                     seconds=LOOK_S,
                 )
                 p50_ms = seen.models[BUNDLE].record.p50_ms
-        except (RuntimeNotFoundError, RuntimeRefusedError) as error:
+        except (BundleError, RuntimeNotFoundError, MeasurementError) as error:
             problem = str(error)
         looks.append(Look(runtime=runtime, precision=precision, p50_ms=p50_ms, accuracy=accuracy, problem=problem))
     return tuple(looks)
+
+
+def lost_too_much(points: float) -> str | None:
+    """Say by how much a loss of accuracy, in hundredths, is more than the fastest may cost; None where it may."""
+    # Shares of whole frames: what is over by rounding alone is not over.
+    if round(points, 6) <= MOST_POINTS_LOST:
+        return None
+    return (
+        f"it loses {points:.2f} points of accuracy against the original on the reference frames, at most "
+        f"{MOST_POINTS_LOST} are accepted"
+    )
 
 
 def best_of(looks: Sequence[Look]) -> tuple[str, Precision]:

@@ -39,6 +39,8 @@ def read_strictly(kind: type[StrictValue], data: object, *, where: str, error: t
     except ValueError as refused:
         # A number of thousands of digits.
         raise error(f"{where}: {refused}") from refused
+    except RecursionError as refused:
+        raise error(f"{where}: is nested too deeply") from refused
     try:
         return kind.model_validate_json(text)
     except ValidationError as refused:
@@ -76,9 +78,17 @@ def _problem(kind: type[BaseModel], place: tuple[str, ...], items: Sequence[Any]
         return "missing"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    got = json.dumps(first["input"], default=str)
+    got = _as_text(first["input"])
     expected = dict.fromkeys(item["msg"].removeprefix("Input should be ") for item in items)
     return f"got {got if len(got) <= 60 else got[:57] + '...'}, expected {' or '.join(expected)}"
+
+
+def _as_text(value: object) -> str:
+    try:
+        return json.dumps(value, default=str)
+    except RecursionError:
+        # Short of the limit above, and beyond it here.
+        return "what is nested deeply"
 
 
 def _known_keys(kind: type[BaseModel], place: list[str]) -> list[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
+from deploy.batches import MOST_BATCH
 from deploy.errors import TargetError
 from deploy.host import machine, processor_facts
 from deploy.names import Precision, RuntimeName
+from deploy.regular_file import read_whole
 from deploy.strict_reading import Strict, read_strictly
 from deploy.suggestion import did_you_mean
 
@@ -24,6 +26,8 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 READ_HERE = "read from the machine"
+# One has a few KiB.
+MOST_PROFILE_BYTES = 1 << 20
 
 
 class Figure(Strict):
@@ -59,7 +63,7 @@ class Measuring(Strict):
 
     runtime: RuntimeName
     threads: PositiveInt
-    batch: PositiveInt
+    batch: Annotated[int, Field(ge=1, le=MOST_BATCH)]
     precision: Precision
 
 
@@ -89,10 +93,11 @@ def load_target(name_or_path: str | Path) -> Target:
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text:
         path = Path(name_or_path)
         try:
-            return _parse(path.read_text(encoding="utf-8"), where=text)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            profile = read_whole(path, MOST_PROFILE_BYTES)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise TargetError(f"{text}: the target profile cannot be read: {reason}") from error
+        return _parse(profile, where=text)
     profiles = {target.name: target for target in list_targets()}
     if text not in profiles:
         raise TargetError(
@@ -147,4 +152,6 @@ def _parse(text: str, *, where: str) -> Target:
         data: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TargetError(f"{where}: this is not TOML: {error}") from error
+    except RecursionError as error:
+        raise TargetError(f"{where}: is nested too deeply to be a target profile") from error
     return read_strictly(Target, data, where=where, error=TargetError)

@@ -30,7 +30,7 @@ class Precisions(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     def convert(
         self, value: str | tuple[Precision, ...], parameter: click.Parameter | None, context: click.Context | None
     ) -> tuple[Precision, ...]:
-        """Return them in the order of :data:`deploy.results.PRECISIONS`."""
+        """Return them in the order of :data:`deploy.names.PRECISIONS`."""
         if isinstance(value, tuple):
             return value
         asked = [name.strip() for name in value.split(",")]
@@ -71,7 +71,10 @@ class Precisions(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 )  # fmt: skip
 @selection_options
 @remembered_split_option
-@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True, help="Draws the frames.")
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True,
+    help="Draws the frames for calibration and reference, and the splits where MODEL does not remember its own.",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option(
     "--out", required=True, metavar="BUNDLE", type=click.Path(path_type=Path), help="Folder to write, with all it holds.",
@@ -101,12 +104,15 @@ def export(
     """Write MODEL as a bundle: ONNX in each precision, checked and scored on FILE, with all that a device needs.
 
     MODEL is a file that thinwave wrote; a name of the zoo or package.module:factory, with its --weights; or an ONNX file,
-    somebody else's too. On the set that it was trained on, the frames are of its own splits.
+    somebody else's too. On the set that it was trained on, the frames are of its own splits; what an ONNX file was trained
+    on nobody knows.
     """
     require_extra()
     from toolchain.export_job import refuse_used
 
-    refuse_used(out, replace=replace)
+    is_onnx = model_text is not None and Path(model_text).suffix.lower() == ".onnx"
+    read = [Path(model_text)] if model_text is not None else []
+    refuse_used(out, replace=replace, read=[*read, file, *((weights,) if weights else ())])
     import torch
 
     from deploy.progress import progress_bar
@@ -120,9 +126,12 @@ def export(
     use = use_in_words(classes=classes, snr_db=snr_db, split=split or SPLITS[0], seed=seed)
     asked = None if (classes, snr_db, split) == (None, None, None) else use
     with progress_bar(stderr, "export") as progress:
-        if model_text is not None and Path(model_text).suffix == ".onnx":
+        if is_onnx:
+            assert model_text is not None
+            if weights is not None or model_name is not None:
+                raise click.UsageError("an ONNX file holds its weights; leave --weights and --model out")
             dataset = open_dataset(file, length=length, unknown_snr_db=unknown_snr_db, progress=progress)
-            origin = from_onnx(Path(model_text), use.selected(dataset).classes)
+            origin = from_onnx(Path(model_text), use.selected(dataset).classes, guessed=classes is None)
         else:
             model, card, dataset = model_and_set(
                 model_text, file, use, name=model_name, weights=weights, length=length, unknown_snr_db=unknown_snr_db,
@@ -132,7 +141,7 @@ def export(
             origin = from_model(model, card)
         manifest = export_on(
             dataset, use, origin, precisions, out, most_drop=most_drop / 100, calibration=calibration,
-            reference=reference, threads=threads, progress=progress,
+            reference=reference, seed=seed, threads=threads, progress=progress,
         )  # fmt: skip
     if json_path:
         write_json(json_path, bundle_to_json(manifest))

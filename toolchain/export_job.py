@@ -10,11 +10,14 @@ from pathlib import Path
 
 from deploy.bundle import MANIFEST_NAME, Manifest
 from deploy.frames.dataset import Dataset
-from deploy.names import Precision
+from deploy.names import PRECISIONS, Precision
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, with_class_order
 from toolchain.errors import DatasetError, RunError
-from toolchain.export import Frames, Origin, write_bundle
+from toolchain.export import REFERENCE, Frames, Origin, write_bundle
+
+# What may lie in a bundle's folder: files that this writes, and engines, which are built again.
+BUNDLE_FILES = (MANIFEST_NAME, REFERENCE, "engines", *(f"{precision}.onnx" for precision in PRECISIONS))
 
 
 def export_on(
@@ -27,12 +30,14 @@ def export_on(
     most_drop: float,
     calibration: int,
     reference: int,
+    seed: int = 1,
     threads: int = 1,
     progress: Progress = silent,
 ) -> Manifest:
     """Export ``origin`` on ``dataset`` (the whole set, of which ``use`` says the split) as the bundle ``out``.
 
-    What was at ``out`` stays until the new bundle is complete, and then goes.
+    ``seed`` draws the frames for calibration and reference. What was at ``out`` stays until the new bundle is complete, and
+    then goes.
 
     Raises DatasetError for a set that the model does not fit, ExportError as :func:`toolchain.export.write_bundle`, RunError
     for a folder that cannot be written.
@@ -50,7 +55,7 @@ def export_on(
         test=Part(taken, split.test),
         calibration=calibration,
         reference=reference,
-        seed=use.seed,
+        seed=seed,
     )
     with _replaced(out) as folder:
         return write_bundle(
@@ -58,12 +63,24 @@ def export_on(
         ).manifest
 
 
-def refuse_used(out: Path, *, replace: bool) -> None:
-    """Raise RunError where ``out`` cannot be made a bundle, or is there already, unless it is one and ``replace``."""
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / MANIFEST_NAME).is_file())):
-        raise RunError(f"{out}: is there, and is no bundle; name another folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not replace:
-        raise RunError(f"{out}: holds a bundle already; name another folder, or write over it with --replace")
+def refuse_used(out: Path, *, replace: bool, read: Sequence[Path] = ()) -> None:
+    """Raise RunError where ``out`` cannot be made a bundle, or is there already, unless it is one and ``replace``.
+
+    A folder that holds anything besides a bundle's own files is left alone, and so is one that holds what is ``read``.
+    """
+    if out.is_symlink() and not out.exists():
+        raise RunError(f"{out}: is a link to nothing; name another folder with --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out.is_dir() and (out / MANIFEST_NAME).is_file()):
+            raise RunError(f"{out}: is there, and is no bundle; name another folder with --out")
+        if not replace:
+            raise RunError(f"{out}: holds a bundle already; name another folder, or write over it with --replace")
+        if inside := [path for path in read if path.resolve().is_relative_to(out.resolve())]:
+            raise RunError(
+                f"{out}: holds {inside[0].name}, which is read; name another folder, so that nothing is lost"
+            )
+        if others := sorted(path.name for path in out.iterdir() if path.name not in BUNDLE_FILES):
+            raise RunError(f"{out}: holds {others[0]} besides the bundle; name another folder, so that nothing is lost")
     place = next(folder for folder in out.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         why = "may not be written to" if place.is_dir() else "is no folder"
@@ -82,8 +99,15 @@ def _replaced(out: Path) -> Iterator[Path]:
             yield new
             if out.exists():
                 out.rename(old)
-            new.rename(out)
+            try:
+                new.rename(out)
+            except BaseException:
+                # An interrupt too: what was there goes back before the folder for the work is removed.
+                if old.exists() and not out.exists():
+                    old.rename(out)
+                raise
     except OSError as error:
         raise RunError(
-            f"{out}: cannot be written: {error.strerror or error}; make room, or name another folder with --out"
+            f"{out}: cannot be written: {error.strerror or error}; make room there and in the folder for temporary files, "
+            "or name another folder with --out"
         ) from error

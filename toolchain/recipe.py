@@ -202,6 +202,15 @@ class Recipe(Strict):
     export: ExportTable = ExportTable()
     profile: ProfileTable = ProfileTable()
 
+    @model_validator(mode="after")
+    def _measures_what_it_exports(self) -> Recipe:
+        if self.profile.precision not in self.export.precisions:
+            raise ValueError(
+                f'profile.precision = "{self.profile.precision}" is none of export.precisions, '
+                f"{', '.join(self.export.precisions)}; add it there"
+            )
+        return self
+
 
 def snrs_db(data: DataTable) -> range:
     """The SNRs that a generated set has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,11 +42,23 @@ class Runtime(ABC):
     version: str
 
     def __init__(self, path: Path, expected: Sequence[int | None]) -> None:
-        """``expected`` is the shape (batch, 2, length) of frames, None for any size."""
+        """``expected`` is the shape (batch, 2, length) of frames, None for any size.
+
+        Raises RuntimeRefusedError where the second is not 2: the model takes no frames of I and Q.
+        """
+        if expected[1] not in (None, 2):
+            raise RuntimeRefusedError(
+                f"{path}: takes frames ({_in_words(expected)}); expected (batch, 2, length): I and Q, then time"
+            )
         self.path = path
         self._expected = tuple(expected)
         self._accepted: tuple[int, ...] | None = None
         self._open = True
+
+    @property
+    def batch(self) -> int | None:
+        """The frames that the model takes at once; None where it takes any number."""
+        return self._expected[0]
 
     @property
     def length(self) -> int | None:
@@ -130,11 +142,9 @@ class Runtime(ABC):
             size is None or size == got for size, got in zip(self._expected, frames.shape, strict=True)
         )
         if not fits or frames.dtype != np.float32 or not frames.size:
-            words = ", ".join(
-                str(size or word) for size, word in zip(self._expected, ("batch", "any", "any"), strict=True)
-            )
             raise RuntimeRefusedError(
-                f"{self.path}: got frames {frames.dtype} {frames.shape}, expected float32 ({words}): batch, iq, length"
+                f"{self.path}: got frames {frames.dtype} {frames.shape}, expected float32 "
+                f"({_in_words(self._expected)}): batch, iq, length"
             )
 
     def __enter__(self: Opened) -> Opened:
@@ -144,3 +154,14 @@ class Runtime(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def narrowest(kinds: Iterable[Executed]) -> Executed:
+    """The narrowest of the types that the layers which do a model's arithmetic ran in; fp32 where none is known."""
+    seen = set(kinds)
+    order: tuple[Executed, ...] = ("int8", "bf16", "fp16")
+    return next((kind for kind in order if kind in seen), "fp32")
+
+
+def _in_words(shape: Sequence[int | None]) -> str:
+    return ", ".join(str(size or word) for size, word in zip(shape, ("batch", "any", "any"), strict=True))

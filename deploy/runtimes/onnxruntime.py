@@ -9,6 +9,9 @@ an operator. Two settings about spinning, which matter from two threads on:
 - ``session.force_spinning_stop`` is on: the workers stop spinning when the run ends. By default they go on for a while,
   and when two models are measured in turns on the same cores, the workers of one take the other's time. It also keeps
   the next run from finding workers still awake, which it would not when frames come one by one.
+
+ONNX Runtime's telemetry is switched off, unless the environment says otherwise: from 1.29 on the packages for Linux keep an
+identifier of the device in the user's cache folder, and send what is opened to Microsoft.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,16 @@ import onnxruntime
 
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
 from deploy.names import Executed, Precision
-from deploy.runtimes.base import Float32, LayerTime, Runtime
+from deploy.runtimes import RUNTIMES
+from deploy.runtimes.base import Float32, LayerTime, Runtime, narrowest
 
 # Errors and worse only: a child's last line on stderr should be what went wrong, not a warning about an initialiser.
 LOG_SEVERITY_ERROR = 3
 
 # An operator does the model's arithmetic if its name holds one of these: FusedConv, QLinearConv, QGemm, MatMulInteger.
 COMPUTING = ("Conv", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
-
+# Its types that are narrower than float.
+TYPES: dict[str, Executed] = {"int8": "int8", "uint8": "int8", "bfloat16": "bf16", "float16": "fp16"}
 
 # The execution provider behind each of the runtimes here.
 PROVIDERS = {
@@ -70,6 +74,7 @@ class OnnxRuntime(Runtime):
         _require_signature(path, "input", inputs, dimensions=3)
         _require_signature(path, "output", outputs, dimensions=2)
         super().__init__(path, [size if isinstance(size, int) else None for size in inputs[0].shape])
+        self._executed_in: dict[tuple[int, ...], Executed] = {}
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def _run(self, frames: Float32) -> Float32:
@@ -95,10 +100,12 @@ class OnnxRuntime(Runtime):
 
         return run
 
-    @cache  # noqa: B019
     def _executed(self, shape: tuple[int, ...]) -> Executed:
         """From ONNX Runtime's own trace of one run: on processors without half precision an fp16 graph runs in fp32."""
-        return _narrowest(_computing_types(self._trace(np.zeros(shape, np.float32), runs=1)))
+        if shape not in self._executed_in:
+            events = self._trace(np.zeros(shape, np.float32), runs=1)
+            self._executed_in[shape] = narrowest(_computing_types(events))
+        return self._executed_in[shape]
 
     def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
         times: dict[tuple[str, str], list[float]] = {}
@@ -128,13 +135,18 @@ class OnnxRuntime(Runtime):
         return events
 
 
+def open_model(name: str, path: Path, *, threads: int, batch: int | None, precision: Precision | None) -> OnnxRuntime:
+    """Open the model in the runtime called ``name``; ONNX Runtime prepares for no ``batch``."""
+    return OnnxRuntime(path, threads=threads, name=name, precision=precision)
+
+
 def version_here(name: str) -> str:
     """The version; raises RuntimeNotFoundError where the installed ONNX Runtime lacks the provider of ``name``."""
     provider = PROVIDERS[name]
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeNotFoundError(
             f"this onnxruntime {onnxruntime.__version__} has no {provider}; install the one for NVIDIA GPUs in its place: "
-            "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            f"{RUNTIMES[name].install}"
         )
     return str(onnxruntime.__version__)
 
@@ -171,16 +183,9 @@ def _require_signature(path: Path, what: str, tensors: list[Any], *, dimensions:
         )
 
 
-def _computing_types(events: list[dict[str, Any]]) -> Iterator[str]:
+def _computing_types(events: list[dict[str, Any]]) -> Iterator[Executed]:
     """Yield the types of the inputs of every operator that computes."""
     for event in events:
         arguments = event.get("args", {})
         if any(word in arguments.get("op_name", "") for word in COMPUTING):
-            yield from (kind for tensor in arguments.get("input_type_shape", ()) for kind in tensor)
-
-
-def _narrowest(types: Iterator[str]) -> Executed:
-    seen = set(types)
-    if seen & {"int8", "uint8"}:
-        return "int8"
-    return "fp16" if "float16" in seen else "fp32"
+            yield from (TYPES.get(kind, "fp32") for tensor in arguments.get("input_type_shape", ()) for kind in tensor)

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import openvino
 from openvino import Core, Type, properties
+from openvino.frontend import FrontEndManager
 from openvino.properties import hint
 
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
-from deploy.names import Executed
-from deploy.runtimes.base import Float32, LayerTime, Runtime
+from deploy.names import Executed, Precision
+from deploy.runtimes.base import Float32, LayerTime, Runtime, narrowest
 
 # What OpenVINO calls the layers that do a model's arithmetic, and their types.
 COMPUTING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "LSTM", "GRU", "RNN")
@@ -66,12 +67,11 @@ class OpenVino(Runtime):
 
     def _executed(self, shape: tuple[int, ...]) -> Executed:
         """From the graph that was compiled: OpenVINO chooses types when it compiles, not when it runs."""
-        seen = {
-            TYPES[_said(node, "runtimePrecision")]
+        return narrowest(
+            TYPES.get(_said(node, "runtimePrecision"), "fp32")
             for node in self._compiled.get_runtime_model().get_ops()
             if any(word in _said(node, "layerType") for word in COMPUTING)
-        }
-        return next((kind for kind in ("int8", "bf16", "fp16") if kind in seen), "fp32")
+        )
 
     def _layer_times(self, frames: Float32, runs: int) -> list[LayerTime]:
         """One value a layer: OpenVINO tells the mean of all runs so far in whole microseconds, and leaves out what makes 0."""
@@ -99,6 +99,10 @@ class OpenVino(Runtime):
         self._request = self._compiled = None
 
     def _compile(self, path: Path, settings: dict[str, Any]) -> tuple[Any, list[int | None]]:
+        refused = f"{path}: openvino cannot open this as an ONNX model"
+        # Asked first: of a file that is none, read_model tries every format that it knows, and those write on stderr.
+        if not path.is_file() or not FrontEndManager().load_by_framework("onnx").supported(str(path)):
+            raise RuntimeRefusedError(f"{refused}: it is none, or cannot be read")
         try:
             model = self._core.read_model(path)
             shape = _signature(path, model)
@@ -108,7 +112,12 @@ class OpenVino(Runtime):
             return self._core.compile_model(model, "CPU", settings), shape
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise RuntimeRefusedError(f"{path}: openvino cannot open this as an ONNX model: {reason}") from error
+            raise RuntimeRefusedError(f"{refused}: {reason}") from error
+
+
+def open_model(name: str, path: Path, *, threads: int, batch: int | None, precision: Precision | None) -> OpenVino:
+    """Open the model in the runtime called ``name``; of the ``precision`` of the file OpenVINO needs no word."""
+    return OpenVino(path, threads=threads, batch=batch, bfloat16=name == "openvino-bf16")
 
 
 def version_here(name: str) -> str:

@@ -22,38 +22,38 @@ from typing import Any
 import numpy as np
 
 from deploy.bundle import sha256_of
-from deploy.engines import Fingerprint, engine_for
+from deploy.engines import Engine, Fingerprint, engine_for
 from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
 from deploy.gpu import Gpu, first_gpu
 from deploy.host import machine
 from deploy.names import Executed, Precision
-from deploy.runtimes.base import Float32, LayerTime, Runtime
+from deploy.runtimes import RUNTIMES
+from deploy.runtimes.base import Float32, LayerTime, Runtime, narrowest
 
 # Batches that an engine takes; it is tuned for the one that is measured.
 MOST_BATCH = 64
 WARM_UP_RUNS = 20
-# How the inspector writes types, in the order in which one tells a layer's precision.
-TYPES: tuple[tuple[str, Executed], ...] = (
-    ("Int8", "int8"),
-    ("BFloat16", "bf16"),
-    ("BF16", "bf16"),
-    ("FP16", "fp16"),
-    ("Half", "fp16"),
-)
-# What the kinds and names of layers that do a model's arithmetic have in them.
-COMPUTING = re.compile(r"conv|gemm|matmul|matrix|fc|dense|rnn|lstm|gru|myelin|kgen", re.IGNORECASE)
+# How the inspector writes the types that are narrower than float.
+TYPES: dict[str, Executed] = {"Int8": "int8", "BFloat16": "bf16", "BF16": "bf16", "FP16": "fp16", "Half": "fp16"}
+# What the kinds of layers that do a model's arithmetic have in them: CaskConvolution, correlation, gemm, MatrixMultiply.
+COMPUTING = re.compile(r"conv|correlation|gemm|matmul|matrix|fullyconnected", re.IGNORECASE)
+# Kinds of what TensorRT's compiler fused from any operators. Their own names and tactics tell which: __myl_MulSum (its matrix
+# product for one row), __myl_FcAdd, sm80_xmma_gemm, conv1/Conv_myl0_3. "Fc" as it is written: tactics end in hexadecimals.
+FUSED = ("kgen", "fusion", "Myelin")
+FUSED_COMPUTING = re.compile(r"Fc|MulSum|(?i:conv|correlation|gemm|matmul|rnn|lstm|gru)")
+# Bears the name of the convolution that it is for: conv1/Conv_output_0_QuantizeLinear.
+QUANTISING = re.compile(r"quanti[sz]e", re.IGNORECASE)
 # Kinds of the inspector's layers that move data and compute nothing.
 MOVING = ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flavour:
-    """A TensorRT: its name here, its module, the least version, what to install, and whether engines wait for their GPU."""
+    """A TensorRT: its name here, its module, the least version, and whether its engines are finished where they are opened."""
 
     name: str
     modules: tuple[str, ...]
     least: tuple[int, int]
-    install: str
     is_rtx: bool
 
 
@@ -62,7 +62,6 @@ FLAVOURS = {
         name="tensorrt",
         modules=("tensorrt",),
         least=(10, 3),
-        install='pip install "thinwave[tensorrt]"',
         is_rtx=False,
     ),
     "tensorrt-rtx": Flavour(
@@ -70,7 +69,6 @@ FLAVOURS = {
         # The bindings' wheel has a name of its own; that of the others is a package which imports it.
         modules=("tensorrt_rtx", "tensorrt_rtx_bindings"),
         least=(1, 0),
-        install="pip install polygraphy tensorrt-rtx-cu12-bindings tensorrt-rtx-cu12-libs",
         is_rtx=True,
     ),
 }
@@ -85,23 +83,19 @@ class TensorRt(Runtime):
         """Open the engine of the ONNX file at ``path``, built for this GPU where there is none, and tuned for ``batch``.
 
         Raises RuntimeNotFoundError where there is no GPU or no TensorRT, RuntimeRefusedError where it refuses the model, and
-        where nothing of the engine computes in the ``precision`` that the file was written in.
+        where the engine does not compute in the ``precision`` that the file was written in, as :func:`require_precision`.
         """
         self.name = flavour
         version_here(flavour)
         self._trt, self._polygraphy = _imported(FLAVOURS[flavour])
         self.version = self._trt.__version__
-        engine = build_engine(path, flavour=flavour, batch=batch)
+        engine = _engine_of(path, flavour=flavour, batch=batch)
         with _refusals(path, flavour):
-            self._engine = self._polygraphy.EngineFromBytes(engine.read_bytes())()
+            self._engine = self._polygraphy.EngineFromBytes(engine.content)()
             self._layers = _inspected(self._trt, self._engine)
-        executed = narrowest(self._layers)
-        if precision not in (None, "fp32", executed):
-            raise RuntimeRefusedError(
-                f"{path}: the file is {precision}, and {flavour} {self.version} made an engine of it that computes in "
-                f"{executed}; take the fp32 file"
-            )
-        self._precision = executed
+        kinds = computing_types(self._layers)
+        require_precision(path, precision, kinds, maker=f"{flavour} {self.version}")
+        self._precision = narrowest(kinds)
         self._input, shape = _input_of(self._trt, self._engine)
         super().__init__(path, [None, *shape[1:]])
         self._runner = self._polygraphy.TrtRunner(self._engine)
@@ -157,14 +151,24 @@ class TensorRt(Runtime):
         self._runner = self._engine = None
 
 
+def open_model(name: str, path: Path, *, threads: int, batch: int | None, precision: Precision | None) -> TensorRt:
+    """Open the model in the runtime called ``name``; on a GPU there are no ``threads`` to choose."""
+    return TensorRt(path, flavour=name, batch=batch, precision=precision)
+
+
 def build_engine(path: Path, *, flavour: str = "tensorrt", batch: int | None = None) -> Path:
-    """The engine of the ONNX file at ``path`` for this machine, built where it is not there already.
+    """The file of the engine of the ONNX file at ``path`` for this machine, built where it is not there already.
 
     For TensorRT-RTX no GPU is needed: its engines are finished on whichever GPU opens them.
 
     Raises RuntimeNotFoundError where there is no TensorRT, or no GPU and it needs one, RuntimeRefusedError where it refuses
     the model, BundleError where the engine cannot be written.
     """
+    return _engine_of(path, flavour=flavour, batch=batch).path
+
+
+def _engine_of(path: Path, *, flavour: str, batch: int | None) -> Engine:
+    """Do :func:`build_engine`, and return what was built with its file."""
     kind = FLAVOURS[flavour]
     trt, polygraphy = _imported(kind)
     gpu = first_gpu()
@@ -218,21 +222,51 @@ def version_here(name: str) -> str:
     return version
 
 
-def narrowest(layers: list[dict[str, Any]]) -> Executed:
-    """The narrowest type that a layer of the inspector's reads and computes in, by its own words.
+def computing_types(layers: list[dict[str, Any]]) -> list[Executed]:
+    """For each layer of the inspector's that convolves or multiplies matrices, the narrowest type that it reads.
 
-    Of layers that convolve or multiply matrices, where their kind or name says so: one that only makes floats of integers
-    reads integers too.
+    Only these tell the precision: a layer that makes floats of integers reads integers too. What a layer is, its kind says;
+    of what the compiler fused, its own name and tactic, as far as they do.
     """
-    seen: set[Executed] = set()
-    at_work = [layer for layer in layers if layer.get("LayerType") not in MOVING]
-    computing = [layer for layer in at_work if COMPUTING.search(f"{layer.get('LayerType')} {layer.get('Name')}")]
-    for layer in computing or at_work:
-        for tensor in layer.get("Inputs", ()):
-            words = str(tensor.get("Format/Datatype") or tensor.get("Datatype") or "")
-            seen.update(kind for word, kind in TYPES if word in words)
-    order: tuple[Executed, ...] = ("int8", "bf16", "fp16")
-    return next((kind for kind in order if kind in seen), "fp32")
+    return [_type_read(layer) for layer in layers if _computes(layer)]
+
+
+def require_precision(path: Path, precision: Precision | None, kinds: list[Executed], *, maker: str) -> None:
+    """Raise RuntimeRefusedError where an engine's computing layers, of ``kinds``, do not run in its file's ``precision``.
+
+    A silent fall-back to a wider type would be measured under the narrower one's name. Of an fp16 file at least half of them
+    have to run in fp16: it holds every convolution and product in fp16, but what the compiler fuses may read something wider.
+    Of an int8 file one has to, and no more can be asked: layers that cost accuracy were left in float when it was written.
+    Where the inspector names no computing layer, nothing was verified, and a narrower file is refused.
+    """
+    if precision is None or precision == "fp32":
+        return
+    if not kinds:
+        raise RuntimeRefusedError(
+            f"{path}: the file is {precision}, and {maker} names no convolution or matrix product of its engine, so that "
+            "what it computes in was not verified; take the fp32 file"
+        )
+    narrow, least = kinds.count(precision), (len(kinds) / 2 if precision == "fp16" else 1)
+    if narrow < least:
+        raise RuntimeRefusedError(
+            f"{path}: the file is {precision}, and {maker} made an engine of it in which {narrow} of {len(kinds)} "
+            f"convolutions and matrix products compute in {precision}; take the fp32 file"
+        )
+
+
+def _computes(layer: dict[str, Any]) -> bool:
+    kind = str(layer.get("LayerType"))
+    if kind not in FUSED:
+        return bool(COMPUTING.search(kind))
+    names = [*str(layer.get("Name", "")).split(" + "), str(layer.get("TacticName", ""))]
+    # The last of a path alone: what is in a module called conv need not be a convolution.
+    ends = [name.rpartition("/")[2] for name in names]
+    return any(FUSED_COMPUTING.search(end) and not QUANTISING.search(end) for end in ends)
+
+
+def _type_read(layer: dict[str, Any]) -> Executed:
+    words = [str(each.get("Format/Datatype") or each.get("Datatype") or "") for each in layer.get("Inputs", ())]
+    return narrowest(kind for word, kind in TYPES.items() if any(word in each for each in words))
 
 
 def covered(layer: dict[str, Any]) -> tuple[str, ...]:
@@ -245,8 +279,8 @@ def covered(layer: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _require_batches(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise RuntimeRefusedError unless a model takes frames of one shape in any batch; TensorRT writes -1 for any."""
-    if len(shape) != 3 or shape[0] != -1 or -1 in shape[1:]:
+    """Raise RuntimeRefusedError unless a model takes frames of I and Q of one length in any batch, which TensorRT calls -1."""
+    if len(shape) != 3 or shape[:2] != (-1, 2) or shape[2] == -1:
         words = ", ".join("any" if size == -1 else str(size) for size in shape)
         raise RuntimeRefusedError(
             f"{path}: takes frames ({words}); expected any batch of frames of one length (any, 2, length); export it so"
@@ -292,12 +326,12 @@ def _tensorrt(flavour: Flavour) -> Any:
         trt = _first_of(flavour.modules)
     except (ImportError, OSError) as error:
         raise RuntimeNotFoundError(
-            f"{flavour.name} cannot be imported ({error}); install it: {flavour.install}"
+            f"{flavour.name} cannot be imported ({error}); install it: {RUNTIMES[flavour.name].install}"
         ) from error
     if tuple(int(part) for part in trt.__version__.split(".")[:2]) < flavour.least:
         raise RuntimeNotFoundError(
             f"{flavour.name} {trt.__version__} is too old; expected {'.'.join(map(str, flavour.least))} or newer: "
-            f"{flavour.install}. On JetPack 4 and 5, which have no newer one, use trtexec"
+            f"{RUNTIMES[flavour.name].install}. On JetPack 4 and 5, which have no newer one, use trtexec"
         )
     return trt
 

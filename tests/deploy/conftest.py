@@ -6,6 +6,7 @@ A frame whose I is ``a`` all along and whose Q is ``b`` has the logits (a, 2b, b
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,22 @@ def children_of() -> Callable[[int], list[int]]:
         return found
 
     return find
+
+
+@pytest.fixture
+def dying_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+    """Let every process that opens a model end as one does whose native code reads what is not there."""
+    script = tmp_path / "dying" / "die.py"
+    script.parent.mkdir()
+    script.write_text("import os, sys\nsys.stdin.readline()\nos.kill(os.getpid(), 11)\n")
+
+    @contextmanager
+    def dying() -> Iterator[None]:
+        with monkeypatch.context() as changed:
+            changed.setattr("deploy.latency.CHILD", (str(script),))
+            yield
+
+    return dying()
 
 
 @pytest.fixture

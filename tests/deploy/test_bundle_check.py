@@ -4,7 +4,7 @@ import pytest
 from deploy.bundle import Parity, open_bundle, write_manifest
 from deploy.bundle_check import check_bundle
 from deploy.check_table import check_to_json
-from deploy.errors import BundleError, RuntimeNotFoundError, RuntimeRefusedError
+from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError
 from deploy.runtimes import version_here
 
 # (I, Q) of a frame with logits (1, 0, -1), and of one with (0, 2, 1).
@@ -128,6 +128,26 @@ def test_what_int8_lost_at_export_is_expected_of_it(checked, wrong, problems):
     assert [told[: len(expected)] for told, expected in zip(check.problems, problems, strict=True)] == list(problems)
 
 
+@pytest.mark.parametrize(
+    ("labels_of_wrong", "points_lost"),
+    # In 20 of 200 frames the file has another class than the original: where that was right, it loses, and else it gains.
+    [(1, 10.0), (0, -10.0), (2, 0.0)],
+)
+def test_points_lost_are_against_the_original_whatever_was_lost_at_export(checked, labels_of_wrong, points_lost):
+    parity = Parity(frames=1000, max_abs_diff=0.5, agreement=0.9, accuracy=0.9)
+    check = checked("int8", parity=parity, **answers(20), label=np.array([labels_of_wrong] * 20 + [0] * 180))
+    assert check.problems == ()
+    assert check.points_lost == pytest.approx(points_lost)
+
+
+def test_model_that_ends_the_process_is_told(bundle_folder, dying_child):
+    with (
+        dying_child,
+        pytest.raises(MeasurementError, match=r"the process that opens fp32\.onnx was ended by signal 11 \(SIGSEGV\)"),
+    ):
+        check_bundle(open_bundle(bundle_folder()), "onnxruntime")
+
+
 def test_fp32_file_that_runs_in_bfloat16_is_judged_as_what_ran(checked):
     try:
         version_here("openvino-bf16")
@@ -165,7 +185,7 @@ def test_model_that_was_exported_for_one_frame_at_a_time_is_told(mean_model, man
     folder = mean_model("b/fp32.onnx", batch=1).parent
     write_reference(folder)
     write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}))
-    with pytest.raises(RuntimeRefusedError, match=r"expected float32 \(1, 2, 32\)"):
+    with pytest.raises(MeasurementError, match=r"expected float32 \(1, 2, 32\)"):
         check_bundle(open_bundle(folder), "onnxruntime")
 
 
@@ -200,5 +220,6 @@ def test_json_has_every_figure_by_precision(three_precisions):
         "agreement": 1.0,
         "accuracy": pytest.approx(5 / 6),
         "accuracy_by_snr": {"0": pytest.approx(2 / 3), "10": 1.0},
+        "points_lost": 0.0,
         "problems": [],
     }

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.bundle import open_bundle
+from deploy.bundle import open_bundle, write_manifest
 from deploy.classify import classify, softmax
 from deploy.classify_table import answers_to_json, classify_table
-from deploy.errors import BundleError, RuntimeNotFoundError
+from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError
 from deploy.frames.npz import open_npz
 from deploy.frames.opening import open_frames
 
@@ -111,6 +111,20 @@ def test_precision_or_runtime_that_is_not_there_is_told(bundle):
         answers(bundle, frames, precision="int8")
     with pytest.raises(RuntimeNotFoundError, match='did you mean "openvino"'):
         answers(bundle, frames, runtime="openvin")
+
+
+def test_model_that_ends_the_process_is_told(bundle, dying_child):
+    frames = open_npz(bundle.folder / "reference.npz")
+    with dying_child, pytest.raises(MeasurementError, match=r"fp32\.onnx was ended by signal 11 \(SIGSEGV\)"):
+        answers(bundle, frames)
+
+
+def test_logits_for_another_number_of_classes_are_told(mean_model, manifest_for, write_reference):
+    folder = mean_model("b/fp32.onnx").parent
+    write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}, classes=("a", "b")))
+    write_reference(folder)
+    with pytest.raises(BundleError, match=r"fp32\.onnx: gives 3 logits a frame, and the manifest names 2 classes"):
+        answers(open_bundle(folder), open_npz(folder / "reference.npz"))
 
 
 def test_table_has_the_classes_that_were_named_the_most_frequent_first(bundle, capsys):

@@ -6,6 +6,7 @@ import os
 import sys
 import textwrap
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,7 +281,12 @@ def test_frames_that_do_not_fit_the_model_are_told_by_the_child(models):
     ("code", "message"),
     [
         ("print('first', file=sys.stderr); sys.exit('boom, the last line')", "exit code 1 .*: boom, the last line"),
-        ("os.kill(os.getpid(), 9)", "exit code -9 .*: it said nothing"),
+        ("os.kill(os.getpid(), 9)", r"ended by signal 9 \(SIGKILL\), .*memory.*: it said nothing"),
+        (
+            "print('at a loss', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)",
+            r"process 1 of .* was ended by signal 11 \(SIGSEGV\), the runtime .* could not bear this model: at a loss",
+        ),
+        ("os.kill(os.getpid(), 40)", r"was ended by signal 40 \(unknown\)"),
         ("raise ValueError('a bug')", "ValueError: a bug"),
         ("pass", "exit code 0 and without a result: it said nothing"),
         ("print('hello')", "without a result: hello"),
@@ -302,6 +308,36 @@ def test_child_that_does_not_read_is_told(models, frames, tmp_path):
     script.write_text("import os, sys; os.close(0); sys.exit('deaf')")
     with pytest.raises(MeasurementError, match="deaf"):
         measure({"pruned": models["pruned"]}, frames=frames, child_command=(sys.executable, str(script)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("precision={'pruned': 'bf16' if number else 'fp32'}", "runtime 9.9 in bf16, runtime 9.9 in fp32"),
+        ("runtime_version={'pruned': f'9.{number}'}", "runtime 9.0 in fp32, runtime 9.1 in fp32"),
+    ],
+)
+def test_processes_that_ran_different_things_are_not_pooled(models, frames, stand_in, changes, said):
+    code = KNOWN.replace("answer()", f"answer({changes})")
+    with pytest.raises(MeasurementError, match=f"^pruned: its processes did not run the same: {said}$"):
+        measure({"pruned": models["pruned"]}, frames=frames, processes=2, child_command=stand_in(code))
+
+
+def test_record_says_power_mode_and_commit(models, frames, stand_in, monkeypatch):
+    monkeypatch.setattr("deploy.latency.commit_of", lambda: "1" * 40)
+    measurement = measure({"pruned": models["pruned"]}, frames=frames, processes=2, child_command=stand_in(KNOWN))
+    conditions = measurement.models["pruned"].record.conditions
+    assert conditions["commit"] == "1" * 40
+    # No Jetson.
+    assert conditions["power_mode"] is None
+
+
+def test_samples_that_cannot_be_kept_are_told_with_their_file(models, frames, stand_in):
+    with pytest.raises(MeasurementError, match=r"^/dev/full: the samples cannot be written: No space left"):
+        measure(
+            {"pruned": models["pruned"]}, frames=frames, processes=2, child_command=stand_in(KNOWN),
+            samples_path=Path("/dev/full"),
+        )  # fmt: skip
 
 
 def test_runtime_that_is_not_here_is_told_by_the_child(models, frames):

@@ -68,9 +68,9 @@ def asked(request: dict) -> dict:
 # As the child does, but for the end of stdin, which is the parent's here.
 SERVE = """
 import json, os, sys
-from deploy.latency_child import Request, footprint_here, layers_here, length_here, measure_here
+from deploy.latency_child import ALONE, Request, measure_here
 request = Request.from_line(sys.argv[1].encode())
-what = {"footprint": footprint_here, "layers": layers_here, "length": length_here}.get(request.what)
+what = ALONE.get(request.what)
 result = what(request) if what else measure_here(request, os.open(os.devnull, os.O_WRONLY))
 wrong = {"torch", "onnx", "scipy", "toolchain"} & set(sys.modules)
 print(json.dumps({"wrong": sorted(wrong), "pinned": sorted(os.sched_getaffinity(0)), **result}))
@@ -208,11 +208,38 @@ def test_layers_are_told_with_what_the_core_can_do(mean_model, tmp_path, runtime
     assert all(value > 0 for value in said["peaks"].values())
 
 
-@pytest.mark.parametrize(("length", "said"), [(48, 48), ("length", None)])
-def test_length_is_told_by_a_process_that_only_opens_the_model(mean_model, tmp_path, length, said):
-    # No frames are needed for that.
-    request = request_for(mean_model(length=length), tmp_path, seconds=0.0, limit_s=1.0, what="length")
-    assert asked(request)["length"] == said
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"length": 48}, (48, None, 3)),
+        ({"length": 48, "batch": 5}, (48, 5, 3)),
+        # Of no length nothing can be run.
+        ({"length": "length"}, (None, None, None)),
+    ],
+)
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_frames_that_a_model_takes_are_told_without_any_of_them(mean_model, tmp_path, runtime, shape, said):
+    request = request_for(
+        mean_model(**shape), tmp_path, seconds=0.0, limit_s=1.0, what="frames", batch=7, runtime=runtime
+    )
+    found = asked(request)
+    assert (found["length"], found["batch"], found["classes"]) == said
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_logits_of_all_frames_are_left_beside_them(mean_model, steady_frames, tmp_path, runtime):
+    # 64, 64 and 1, whatever batch was asked for.
+    points = [(1, 0)] * 64 + [(0, 1)] * 64 + [(-1, 0)]
+    np.save(tmp_path / "frames.npy", steady_frames(points))
+    request = request_for(
+        mean_model(depth=1), tmp_path, seconds=0.0, limit_s=1.0, what="logits", batch=5, runtime=runtime
+    )
+    said = asked(request)
+    assert (said["precision"], len(said["pinned"])) == ("fp32", 1)
+    assert said["runtime_version"]
+    logits = np.load(tmp_path / "samples.npy", allow_pickle=False)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, [(a, 2 * b, b - a) for a, b in points], atol=1e-5)
 
 
 def test_request_reads_back_as_it_was_written():

@@ -123,10 +123,15 @@ def test_layers_are_told_with_their_share_and_what_is_unknown(capsys):
         name="a + b", op="Conv", covers=("conv0", "relu0"), p50_ms=0.003, macs=1234, size_bytes=5678, bound="arithmetic"
     )
     unknown = LayerRow(name="reorder", op="Reorder", covers=(), p50_ms=0.001, macs=None, size_bytes=None, bound=None)
-    profile = LayerProfile(rows=(known, unknown), precision="fp32", runtime_version="1", peaks={}, least_ms=0.001)
+    peaks = {"fp32_gmacs_per_s": 123.4, "cache_copy_gbytes_per_s": None}
+    profile = LayerProfile(rows=(known, unknown), precision="fp32", runtime_version="1", peaks=peaks, least_ms=0.001)
     Console(width=100).print(layer_table(profile))
     shown = capsys.readouterr().out
     assert "layers, 0.004 ms while watched" in shown
+    title = " ".join(shown.partition("┏")[0].split())
+    assert "bound by the longest of: launching, 1.0 µs as the quickest layer; " in title
+    assert "float32 products at the rate of a matrix product, 123 GMAC/s" in title
+    assert "bytes at the bandwidth of a copy in cache, which is not known here" in title
     rows = [line.replace("│", "").split() for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
         ["conv0", "Conv", "3.0", "75.0%", "1,234", "5,678", "arithmetic"],

@@ -1,3 +1,5 @@
+import pytest
+
 from deploy.machine_state import change_of_state, machine_state
 
 
@@ -26,7 +28,40 @@ def test_reads_what_the_kernel_says(tmp_path):
         "load_average": 1.25,
         "thermal_throttle_events": 6,
         "quota_throttled_periods": None,
+        "power_mode": None,
     }
+
+
+CONF = """
+# < POWER_MODEL ID=2 NAME=COMMENT >
+< PM_CONFIG DEFAULT=1 >
+< POWER_MODEL ID=0 NAME=15W >
+CPU_ONLINE CORE_0 1
+< POWER_MODEL ID=2 NAME=MAXN_SUPER >
+< POWER_MODEL ID=12 NAME=7W >
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "mode"),
+    [
+        ("pmode:0000", "15W"),
+        ("pmode:0002\n", "MAXN_SUPER"),
+        ("pmode:0012 fmode:quiet", "7W"),
+        # A mode that nobody named, by its number.
+        ("pmode:0001", "1"),
+        ("something else", None),
+    ],
+)
+def test_power_mode_of_a_jetson_goes_by_its_name(tmp_path, status, mode):
+    write(tmp_path / "var/lib/nvpmodel/status", status)
+    write(tmp_path / "etc/nvpmodel.conf", CONF)
+    assert machine_state(tmp_path)["power_mode"] == mode
+
+
+def test_power_mode_without_its_names_is_a_number(tmp_path):
+    write(tmp_path / "var/lib/nvpmodel/status", "pmode:0003")
+    assert machine_state(tmp_path)["power_mode"] == "3"
 
 
 def test_two_sensors_of_one_name_are_both_kept(tmp_path):
@@ -47,14 +82,22 @@ def test_all_is_unknown_where_nothing_can_be_read(tmp_path):
 
 def test_change_has_gauges_at_both_ends_and_counters_as_differences():
     before = {
+        "power_mode": "15W",
         "governor": "performance",
         "clocks_mhz": {"0": 1.0},
         "temperature_c": None,
         "thermal_throttle_events": 3,
         "quota_throttled_periods": None,
     }
-    after = {**before, "governor": "powersave", "clocks_mhz": {"0": 2.0}, "thermal_throttle_events": 5}
+    after = {
+        **before,
+        "governor": "powersave",
+        "power_mode": None,
+        "clocks_mhz": {"0": 2.0},
+        "thermal_throttle_events": 5,
+    }
     assert change_of_state(before, after) == {
+        "power_mode": "15W, then None",
         "governor": "performance, then powersave",
         "clocks_mhz": {"before": {"0": 1.0}, "after": {"0": 2.0}},
         "temperature_c": {"before": None, "after": None},

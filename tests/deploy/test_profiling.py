@@ -1,14 +1,23 @@
 import json
+import os
 from functools import partial
 
 import numpy as np
 import pytest
 
-from deploy.bundle import InputFormat, Layer, write_manifest
-from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, RuntimeRefusedError, TargetError
+from deploy.bundle import InputFormat, Layer, Parity, write_manifest
+from deploy.errors import (
+    BundleError,
+    DatasetError,
+    MeasurementError,
+    RuntimeNotFoundError,
+    RuntimeRefusedError,
+    TargetError,
+)
 from deploy.latency import measure
 from deploy.noise import noise_frames
 from deploy.profiling import Look, best_of, look_at_all, open_subject, profile
+from deploy.progress import silent
 from deploy.targets import load_target, this_machine
 
 QUICK = {"processes": 2, "seconds": 0.02}
@@ -100,6 +109,34 @@ def test_plain_onnx_file_that_is_none_is_refused_by_a_process_of_its_own(tmp_pat
         open_subject(tmp_path / "bad.onnx")
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (os.mkfifo, "is a pipe, expected an ONNX file"),
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.symlink_to("/dev/null"), "is a device, expected an ONNX file"),
+    ],
+)
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path, make, told):
+    make(tmp_path / "x.onnx")
+    with pytest.raises(MeasurementError, match=rf"x\.onnx: {told}"):
+        open_subject(tmp_path / "x.onnx")
+
+
+def test_folder_that_is_no_bundle_is_told_however_it_is_named(tmp_path):
+    (tmp_path / "x.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"x\.onnx: no bundle here, it holds no manifest\.json"):
+        open_subject(tmp_path / "x.onnx")
+
+
+def test_batch_that_does_not_fit_into_memory_is_told_before_it_is_made(bundle_folder, monkeypatch):
+    monkeypatch.setattr("deploy.memory.available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(
+        DatasetError, match=r"frames to measure with, 8 batches of 65536, need .* GiB .*a smaller batch"
+    ):
+        profile(open_subject(bundle_folder()), target=this_machine(), batch=65536, **QUICK)
+
+
 def test_bundle_in_a_folder_that_is_named_as_a_file_is_a_bundle(bundle_folder):
     assert open_subject(bundle_folder("model.onnx")).bundle is not None
 
@@ -172,6 +209,72 @@ def test_model_that_is_not_accurate_is_not_measured(bundle_folder, write_referen
     write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}))
     with pytest.raises(MeasurementError, match="onnxruntime, fp32: its logits differ by 1"):
         profile(open_subject(folder), target=target_with("onnxruntime"), runtime="best", **QUICK)
+
+
+def lossy(folder, wrong, *, write_reference, manifest_for, parity=None):
+    """A bundle whose fp16 file is of another class than the original in ``wrong`` of 1000 frames, where that was right."""
+    logits = np.tile(np.array([1.0, 0.0, -1.0], np.float32), (1000, 1))
+    logits[:wrong] = (1.0, 1.1, -1.0)
+    labels = np.array([1] * wrong + [0] * (1000 - wrong))
+    write_reference(folder, points=[(1, 0)] * 1000, logits=logits, label=labels)
+    manifest = manifest_for(folder, {"fp16": "fp16.onnx"})
+    entry = manifest.precisions["fp16"].model_copy(update={"parity": parity})
+    write_manifest(folder, manifest.model_copy(update={"precisions": {"fp16": entry}}))
+    return open_subject(folder)
+
+
+def looks_of(subject, precision):
+    return look_at_all(
+        subject, target_with("onnxruntime"), noise_frames(8, 32, np.random.default_rng(0)), (precision,),
+        threads=1, batch=1, progress=silent,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (5, None),
+        (6, "it loses 0.60 points of accuracy against the original on the reference frames, at most 0.5 are accepted"),
+        (
+            100,
+            "it loses 10.00 points of accuracy against the original on the reference frames, at most 0.5 are accepted",
+        ),
+    ],
+)
+def test_best_may_lose_half_a_point_against_the_original(
+    three_precisions, write_reference, manifest_for, wrong, problem
+):
+    # Lost at export, so that a check has nothing against it.
+    parity = Parity(frames=1000, max_abs_diff=9.0, agreement=0.9, accuracy=0.9)
+    subject = lossy(three_precisions, wrong, write_reference=write_reference, manifest_for=manifest_for, parity=parity)
+    (look,) = looks_of(subject, "fp16")
+    assert look.problem == problem
+    assert (look.p50_ms is None) == (problem is not None)
+    assert look.accuracy == pytest.approx(1 - wrong / 1000)
+
+
+def test_look_at_a_model_that_ends_the_process_is_no_end_of_the_others(bundle_folder, dying_child):
+    with dying_child:
+        (look,) = looks_of(open_subject(bundle_folder()), "fp32")
+    assert "was ended by signal 11 (SIGSEGV)" in look.problem
+    assert (look.p50_ms, look.accuracy) == (None, None)
+
+
+def test_look_at_a_model_of_other_classes_is_no_end_of_the_others(mean_model, manifest_for, write_reference):
+    folder = mean_model("b/fp32.onnx").parent
+    write_reference(folder, classes=np.array(["a", "b", "c", "d"]), logits=np.zeros((6, 4), np.float32))
+    write_manifest(folder, manifest_for(folder, {"fp32": "fp32.onnx"}, classes=("a", "b", "c", "d")))
+    (look,) = looks_of(open_subject(folder), "fp32")
+    assert "the manifest names 4 classes" in look.problem
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [({"threads": 9999}, "9999 threads"), ({"processes": 1}, "got 1 processes")]
+)
+def test_what_cannot_be_measured_with_is_told_before_any_look(bundle_folder, asked, told):
+    # Also told as the reason of every look, it would begin otherwise.
+    with pytest.raises(MeasurementError, match=f"^{told}"):
+        profile(open_subject(bundle_folder()), target=this_machine(), runtime="best", **{**QUICK, **asked})
 
 
 def test_best_is_measured_with_the_looks_beside_it(bundle_folder):

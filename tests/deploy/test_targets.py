@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from deploy import targets
@@ -61,6 +63,29 @@ def test_file_that_is_not_there_is_named():
         load_target("nowhere.toml")
 
 
+def test_pipe_or_device_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    with pytest.raises(TargetError, match=r"pipe\.toml: the target profile cannot be read: is a pipe, expected a file"):
+        load_target(tmp_path / "pipe.toml")
+    with pytest.raises(TargetError, match="is a device, expected a file"):
+        load_target(tmp_path / "zero.toml")
+
+
+def test_file_beyond_any_size_is_refused_unread(tmp_path):
+    (tmp_path / "big.toml").touch()
+    os.truncate(tmp_path / "big.toml", 2 << 20)
+    with pytest.raises(TargetError, match="has 2097152 bytes, expected at most 1048576"):
+        load_target(tmp_path / "big.toml")
+
+
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+def test_profile_that_is_nested_deeply_gives_no_traceback(tmp_path, depth):
+    (tmp_path / "deep.toml").write_text("name = " + "[" * depth + "]" * depth)
+    with pytest.raises(TargetError, match=r"deep\.toml"):
+        load_target(tmp_path / "deep.toml")
+
+
 def test_text_that_is_no_toml_is_refused_with_its_line(profile):
     with pytest.raises(TargetError, match=r"board\.toml: this is not TOML: .*line"):
         load_target(profile("[identity]", "[identity"))
@@ -77,6 +102,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     [
         ("threads = 1", "thread = 1", r'measuring\.thread: unknown key, did you mean "threads"\?'),
         ("threads = 1", "threads = 0", r"measuring\.threads: got 0, expected greater than 0"),
+        ("batch = 1", "batch = 65537", r"measuring\.batch: got 65537, expected less than or equal to 65536"),
         (
             'precision = "fp32"',
             'precision = "fp8"',

@@ -16,6 +16,8 @@ from toolchain.models import ModelCard, create_model
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
+every_precision = pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-tensorrt"])
 def runtime(request):
@@ -49,27 +51,38 @@ def bundle(tmp_path_factory):
     return open_bundle(folder / "bundle")
 
 
-def test_every_precision_answers_as_the_original(runtime, bundle):
-    checks = check_bundle(bundle, runtime)
-    assert {check.precision: check.problems for check in checks if check.precision == "fp32"} == {"fp32": ()}
-    assert all(check.agreement > 0.9 for check in checks)
+@every_precision
+def test_every_precision_answers_as_the_original(runtime, bundle, precision):
+    (check,) = check_bundle(bundle, runtime, precisions=[precision])
+    assert check.precision == precision
+    assert check.agreement > 0.9
+    # Of narrower types a point of accuracy is a problem, which a model that knows nothing loses by chance.
+    assert precision != "fp32" or check.problems == ()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@every_precision
 def test_what_was_executed_is_what_the_file_holds(runtime, bundle, precision):
     with open_runtime(runtime, bundle.path_of(precision), precision=precision) as model:
         model.run(np.zeros((1, 2, 128), np.float32))
         assert model.precision == precision
 
 
+@every_precision
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-def test_any_batch_runs(runtime, bundle, batch):
-    frames = np.random.default_rng(batch).normal(size=(batch, 2, 128)).astype(np.float32)
+def test_any_batch_runs(runtime, bundle, batch, precision):
+    frames = np.random.default_rng(batch).normal(size=(64, 2, 128)).astype(np.float32)
+    path = bundle.path_of(precision)
     with (
-        open_runtime(runtime, bundle.path_of("fp32")) as model,
-        open_runtime("onnxruntime", bundle.path_of("fp32")) as cpu,
+        open_runtime(runtime, path, precision=precision) as model,
+        open_runtime("onnxruntime", path, precision=precision) as cpu,
     ):
-        np.testing.assert_allclose(model.run(frames), cpu.run(frames), atol=1e-3)
+        # The last of 7 is of one frame.
+        got = np.concatenate([model.run(frames[first : first + batch]) for first in range(0, 64, batch)])
+        expected = cpu.run(frames)
+    if precision == "fp32":
+        np.testing.assert_allclose(got, expected, atol=1e-3)
+    assert got.shape == expected.shape
+    assert np.mean(got.argmax(axis=1) == expected.argmax(axis=1)) > 0.9
 
 
 def test_latency_and_layers_are_measured(runtime, bundle):

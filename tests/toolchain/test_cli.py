@@ -207,6 +207,7 @@ def test_a_target_or_a_thread_count_that_is_not_this_machines(refused_here, tmp_
             "plan.keep = 0.25 keeps 2 of 9 units, but each of 5 blocks keeps one at least; expected 5 to 9",
         ),
         ("profile.threads=9999", "9999 threads"),
+        ('profile.runtime="onnxruntime-cuda"', "no CUDAExecutionProvider; install"),
         ("data.file=/", "data.file = /: this is no file"),
         ('data.file="a\\u0000b"', "this cannot be the name of a file"),
         ("data.file=~nosuchuser/x", "this cannot be the name of a file"),

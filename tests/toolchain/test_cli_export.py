@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import torch
 
 from deploy.bundle import open_bundle
 from toolchain.data import open_dataset, write_h5
+from toolchain.errors import RunError
+from toolchain.export_job import _replaced
 from toolchain.models import ModelCard, create_model, save_model
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
@@ -73,6 +76,67 @@ def test_what_is_no_bundle_is_not_written_over(refused_here, trained, frames_fil
     said = refused_here("export", trained, "--data", frames_file, "--out", tmp_path / "mine", "--replace")
     assert "is there, and is no bundle; name another folder" in said
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("own", ["model", "data", "other"])
+def test_a_bundle_that_holds_what_is_read_or_anything_else_is_not_written_over(
+    thinwave_here, refused_here, trained, frames_file, tmp_path, own
+):
+    out = tmp_path / "b"
+    words = ("export", trained, "--data", frames_file, "--out", out, "--precision", "fp32")
+    assert thinwave_here(*words).returncode == 0
+    place = {"model": out / "m.safetensors", "data": out / "frames.h5", "other": out / "thesis.txt"}[own]
+    place.write_bytes({"model": trained, "data": frames_file, "other": Path(__file__)}[own].read_bytes())
+    model = place if own == "model" else trained
+    data = place if own == "data" else frames_file
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    said = refused_here("export", model, "--data", data, "--out", out, "--precision", "fp32", "--replace")
+    assert f"holds {place.name}" in said
+    assert "so that nothing is lost" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_stop_between_the_old_bundle_and_the_new_leaves_the_old_one(tmp_path, monkeypatch, error):
+    out = tmp_path / "b"
+    out.mkdir()
+    (out / "manifest.json").write_text("old")
+    real = Path.rename
+
+    def stopped(self, target):
+        if self.name == "new":
+            raise error
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises((RunError, KeyboardInterrupt)), _replaced(out) as folder:
+        (folder / "manifest.json").write_text("new")
+    assert (out / "manifest.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_seed_draws_other_frames_of_the_splits_that_the_model_remembers(
+    thinwave_here, trained, frames_file, tmp_path
+):
+    seen = set()
+    for seed in ("1", "2"):
+        words = ("--reference", "20", "--precision", "fp32", "--seed", seed, "--out", tmp_path / seed)
+        assert thinwave_here("export", trained, "--data", frames_file, *words).returncode == 0
+        seen.add((tmp_path / seed / "reference.npz").read_bytes())
+    assert len(seen) == 2
+
+
+def test_a_link_to_nothing_is_refused_before_the_work(refused_here, trained, frames_file, tmp_path):
+    (tmp_path / "b").symlink_to(tmp_path / "nowhere" / "b")
+    assert "is a link to nothing" in refused_here("export", trained, "--data", frames_file, "--out", tmp_path / "b")
+
+
+def test_an_onnx_file_takes_no_weights_beside_it(refused_here, frames_file, tmp_path):
+    said = refused_here(
+        "export", tmp_path / "m.ONNX", "--weights", tmp_path / "w", "--model", "resnet1d20",
+        "--data", frames_file, "--out", tmp_path / "b",
+    )  # fmt: skip
+    assert "an ONNX file holds its weights" in said
 
 
 def test_a_failed_export_leaves_what_was_there_and_nothing_else(

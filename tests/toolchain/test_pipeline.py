@@ -390,6 +390,8 @@ def test_the_report_says_what_the_results_say(finished):
             f"{model['onnx']['bytes']:,}",
         ):
             assert value in text
+        for precision, entry in model["precisions"].items():
+            assert f"| {precision} | {entry['bytes']:,} | {entry['accuracy']:.2%} |" in text
     assert f"{results['speedup']['ratio']:.2f}x faster" in text
     assert "1 MAC" not in text
     assert all(f"{index} (stages." in text for index in results["plan"]["kept"])

@@ -65,6 +65,10 @@ def test_every_fault_is_told_at_once_with_what_was_meant(recipe_file):
         ("[train]\nema = 1", "train.ema: got 1"),
         ("[run]\naccelerator = 'tpu'", "run.accelerator: got \"tpu\", expected 'auto', 'cpu' or 'gpu'"),
         ("[run]\nprecision = '16'", "'32-true', 'bf16-mixed' or '16-mixed'"),
+        (
+            "[profile]\nprecision = 'int8'\n[export]\nprecisions = ['fp32']",
+            '= "int8" is none of export.precisions, fp32; add it',
+        ),
         ("[run]\ndevices = 0", "run.devices: got 0"),
         ("steps = 3", "steps: unknown key"),
         ("[train", "not a TOML file"),

@@ -1,6 +1,6 @@
 """From a trained model to what a device opens: ONNX in three precisions, and the bundle around it."""
 
-from toolchain.export.bundle import Frames, Scored, score_on_test, write_bundle
+from toolchain.export.bundle import REFERENCE, Frames, Scored, score_on_test, write_bundle
 from toolchain.export.half import to_half
 from toolchain.export.int8 import to_int8
 from toolchain.export.layers import layers_of
@@ -10,6 +10,7 @@ from toolchain.export.parity import parity_of, require_parity
 
 __all__ = [
     "OPSET",
+    "REFERENCE",
     "Frames",
     "Origin",
     "Scored",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
@@ -35,6 +36,10 @@ from toolchain.training import EVALUATION_BATCH
 
 REFERENCE = "reference.npz"
 VERSIONS = ("thinwave", "torch", "onnx", "onnxruntime")
+# An accuracy is a quotient of whole numbers: no comparison of two is to turn on its last bit.
+ROUNDING = 1e-9
+# Where the reference frames are parted: batches of 1, 2, 7, and the rest.
+BATCHES_COMPARED = (1, 3, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,34 +93,34 @@ def write_bundle(
     iq = reference.dataset.frames(reference.indices)
     expected = origin.logits(iq)
 
-    def judge(path: Path, precision: Precision) -> float:
-        return float((_predicted(path, precision, frames.validation, threads) == frames.validation.labels).mean())
+    def correct(path: Path, precision: Precision) -> float:
+        return accuracy(frames.validation.labels, _predicted(path, precision, frames.validation, threads))
 
-    least = judge(fp32, "fp32") - most_drop
+    needed = 0.0 if wanted == ["fp32"] else correct(fp32, "fp32") - most_drop - ROUNDING
+
+    def write(path: Path, precision: Precision, progress: Progress) -> tuple[str, ...]:
+        """Make the file of ``precision`` from that of fp32; return the names of layers that stayed float."""
+        if precision == "fp16":
+            to_half(fp32, path, iq)
+            if (reached := correct(path, "fp16")) < needed:
+                raise ExportError(
+                    f"{path.name}: its accuracy on the validation split is {reached:.2%}, more than "
+                    f"{100 * most_drop:g} points below that of fp32; allow it more, or leave fp16 out"
+                )
+        elif precision == "int8":
+            calibration = frames.train.sample(frames.calibration, frames.seed)
+            return to_int8(fp32, path, calibration, lambda file: correct(file, "int8") >= needed, progress=progress)
+        return ()
+
     entries: dict[Precision, ModelFile] = {}
     confusion: dict[Precision, list[list[int]]] = {}
     for number, precision in enumerate(wanted):
         path = folder / f"{precision}.onnx"
-        left: tuple[str, ...] = ()
         progress(1 + 2 * number, steps, precision)
-        if precision == "fp16":
-            to_half(fp32, path)
-        elif precision == "int8":
-            calibration = frames.train.sample(frames.calibration, frames.seed)
-            left = to_int8(
-                fp32,
-                path,
-                calibration,
-                lambda file: judge(file, "int8"),
-                most_drop=most_drop,
-                progress=_within(progress, number, steps),
-            )
+        left = write(path, precision, _within(progress, 1 + 2 * number, steps))
         parity = _parity(path, precision, origin, reference, iq, expected, threads)
-        if precision == "fp16" and (reached := judge(path, "fp16")) < least:
-            raise ExportError(
-                f"{path.name}: its accuracy on the validation split is {reached:.2%}, and fp32's "
-                f"{least + most_drop:.2%}; more than {100 * most_drop:g} points less. Leave fp16 out of --precision"
-            )
+        if precision == "fp32":
+            require_parity(parity, expected, path.name)
         progress(2 + 2 * number, steps, f"{precision}: accuracy")
         score, confusion[precision] = score_on_test(path, precision, frames.test, sensitivity_level, threads)
         entries[precision] = ModelFile(
@@ -125,7 +130,7 @@ def write_bundle(
             float_layers=left,
             parity=parity,
             accuracy=score,
-            layers=layers_of(path),
+            layers=layers_of(onnx.load(path)),
         )
     if "fp32" not in wanted:
         fp32.unlink()
@@ -174,16 +179,16 @@ def _parity(
     threads: int,
 ) -> Parity:
     with open_runtime("onnxruntime", path, threads=threads, precision=precision) as runtime:
-        got = runtime.run(iq)
-    parity = parity_of(expected, got, reference.labels, names=(origin.runs_in, "ONNX Runtime"))
-    if precision == "fp32":
-        require_parity(parity, expected, path.name)
-    return parity
+        # In batches of several sizes: a model that mixes the frames of a batch is found so.
+        got = np.concatenate([runtime.run(part) for part in np.split(iq, BATCHES_COMPARED) if len(part)])
+        executed = runtime.precision
+    found = parity_of(expected, got, reference.labels, names=(origin.runs_in, "ONNX Runtime"))
+    return found.model_copy(update={"executed": executed})
 
 
-def _within(progress: Progress, number: int, steps: int) -> Progress:
-    """Progress of a part of the work, of which there is no telling how long it is, as a note."""
-    return lambda done, total, note="": progress(1 + 2 * number, steps, f"{note}, {done} of {total}")
+def _within(progress: Progress, step: int, steps: int) -> Progress:
+    """Progress of a part of a step, of which there is no telling how long it is, as a note."""
+    return lambda done, total, note="": progress(step, steps, f"{note}, {done} of {total}")
 
 
 def _write_reference(

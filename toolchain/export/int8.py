@@ -23,53 +23,53 @@ from toolchain.errors import ExportError
 # What is quantised, where the weights are in the file.
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CALIBRATION_BATCH = 64
-# An accuracy on n frames moves in steps of 1/n; half a step is rounding.
-ROUNDING = 1e-9
+# Of a model with fewer of its layers in integers it is said.
+FEW = 0.5
 
-# From a file to the accuracy of the model in it, a share of the frames that choices are judged by.
-Judge = Callable[[Path], float]
+log = logging.getLogger(__name__)
 
 
 def to_int8(
     source: Path,
     path: Path,
     frames: NDArray[np.float32],
-    judge: Judge,
+    is_good: Callable[[Path], bool],
     *,
-    most_drop: float = 0.005,
     progress: Progress = silent,
 ) -> tuple[str, ...]:
     """Write the fp32 model at ``source`` to ``path`` in int8, calibrated on ``frames`` (n, 2, length).
 
-    As few layers as needed stay in fp32 for the accuracy to be at most ``most_drop`` below that of ``source``; their names
-    are returned. They are those whose quantisation alone moves the logits most.
+    Where ``is_good`` does not take the file with all layers quantised, some stay in fp32, and their names are returned: those
+    whose quantisation alone moves the logits most. How many is found by halving, which ends at a number that is good beside
+    one less that is not; with fewer still it may be good again, for accuracy does not rise with every layer.
 
-    Raises ExportError where nothing can be quantised, or not within ``most_drop``.
+    Raises ExportError where nothing can be quantised, or nothing that ``is_good`` takes.
     """
     names = quantisable(source)
     if not names:
-        raise ExportError(f"{source}: has no layer that int8 is written for ({', '.join(QUANTISED)} with weights)")
-    least = judge(source) - most_drop - ROUNDING
+        raise ExportError(
+            f"{path.name}: has no layer that int8 is written for ({', '.join(QUANTISED)} with weights); leave int8 out"
+        )
 
     def good(left: Sequence[str]) -> bool:
         quantise(source, path, frames, [name for name in names if name not in left])
-        return judge(path) >= least
+        return is_good(path)
 
     if good(()):
         return ()
     order = _most_harmful_first(source, names, frames, progress)
-    # The fewest that have to stay, by halving: each layer more that stays float brings the logits nearer.
-    too_few, enough = 0, len(order)
+    too_few, enough, last = 0, len(order), 0
     while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        too_few, enough = (too_few, middle) if good(order[:middle]) else (middle, enough)
+        last = (too_few + enough) // 2
+        too_few, enough = (too_few, last) if good(order[:last]) else (last, enough)
     if enough == len(order):
         path.unlink(missing_ok=True)
-        raise ExportError(
-            f"{source}: no layer can be quantised within {100 * most_drop:g} points of accuracy; leave int8 out"
-        )
+        raise ExportError(f"{path.name}: no layer can be quantised without losing more accuracy; leave int8 out")
     left = order[:enough]
-    good(left)
+    if last != enough:
+        quantise(source, path, frames, [name for name in names if name not in left])
+    if len(left) > FEW * len(names):
+        log.warning("%s: %d of %d layers stay in fp32 for the sake of accuracy", path.name, len(left), len(names))
     return tuple(name for name in names if name in left)
 
 
@@ -124,11 +124,13 @@ def _most_harmful_first(
     """The layers by how far the logits move when each alone is quantised."""
     expected = _logits(source, frames)
     moved = {}
-    with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
+    # Spread over all of them: they are sorted by class.
+    few = frames[:: -(-len(frames) // CALIBRATION_BATCH)]
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         one = Path(folder) / "one.onnx"
         for number, name in enumerate(names):
             progress(number, len(names), "int8: which layers cost accuracy")
-            quantise(source, one, frames[:CALIBRATION_BATCH], [name])
+            quantise(source, one, few, [name])
             moved[name] = float(np.square(_logits(one, frames) - expected).mean())
     return sorted(names, key=lambda name: -moved[name])
 

@@ -7,13 +7,12 @@ quantised on its way to a layer, or right after it, counts as the integers that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from deploy.bundle import Layer
 from toolchain.errors import ExportError
@@ -28,21 +27,24 @@ UNKNOWN = ("If", "Loop", "Scan", "Einsum", "DeformConv")
 
 @dataclass(frozen=True)
 class Tensor:
-    """What is known of a value for one frame; ``constant``: it is in the file, the same for every frame."""
+    """What is known of a value for one frame; ``constant``: it is in the file, the same for every frame.
 
-    shape: Shape
-    size_bytes: int
+    ``shape`` is None where it depends on what is in the frame, and so is ``size_bytes``.
+    """
+
+    shape: Shape | None
+    size_bytes: int | None
     constant: bool
 
 
-def layers_of(path: Path) -> tuple[Layer, ...]:
-    """The layers of the ONNX file at ``path`` in the order in which they run.
+def layers_of(model: ModelProto) -> tuple[Layer, ...]:
+    """The layers of ``model`` in the order in which they run.
 
-    ``macs`` is None for an operator of which nobody here knows the products.
+    ``macs`` is None for an operator of which nobody here knows the products, and bytes are where a shape depends on the frame.
 
-    Raises ExportError for a file that is no ONNX model, or whose shapes for one frame cannot be told.
+    Raises ExportError for a model whose shapes for one frame contradict each other.
     """
-    graph = _inferred(path)
+    graph = _inferred(model)
     tensors = _tensors(graph)
     makers = {name: node for node in graph.node for name in node.output}
     users: dict[str, list[NodeProto]] = {}
@@ -72,37 +74,36 @@ def layers_of(path: Path) -> tuple[Layer, ...]:
                 name=node.name,
                 op=node.op_type,
                 macs=_macs(node, tensors),
-                bytes_in=sum(each.size_bytes for each in inputs if not each.constant),
-                bytes_out=sum(each.size_bytes for each in outputs),
-                bytes_weights=sum(each.size_bytes for each in inputs if each.constant),
+                bytes_in=_sum(each.size_bytes for each in inputs if not each.constant),
+                bytes_out=_sum(each.size_bytes for each in outputs),
+                bytes_weights=_sum(each.size_bytes for each in inputs if each.constant),
             )
         )
     return tuple(rows)
 
 
-def _inferred(path: Path) -> onnx.GraphProto:
+def _inferred(model: ModelProto) -> onnx.GraphProto:
     """The graph for a batch of one, with the type and shape of every value."""
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's errors have no base of their own
-        raise ExportError(f"{path}: cannot be read as an ONNX model: {error}") from error
-    graph = model.graph
+    one = ModelProto()
+    one.CopyFrom(model)
+    graph = one.graph
     del graph.value_info[:]
     for tensor in graph.input:
         tensor.type.tensor_type.shape.dim[0].dim_value = 1
     for tensor in graph.output:
         tensor.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        return onnx.shape_inference.infer_shapes(one, strict_mode=True, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
-        raise ExportError(f"{path}: the shapes inside it cannot be told for one frame: {error}") from error
+        raise ExportError(f"the shapes inside the model cannot be told for one frame: {error}") from error
 
 
 def _tensors(graph: onnx.GraphProto) -> Mapping[str, Tensor]:
     tensors = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
-        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        known = kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim)
+        shape = tuple(dim.dim_value for dim in kind.shape.dim) if known else None
         tensors[value.name] = Tensor(shape, _size_bytes(shape, kind.elem_type), constant=False)
     constants = [*graph.initializer, *(c for node in graph.node if (c := _constant(node)) is not None)]
     for tensor in constants:
@@ -118,20 +119,30 @@ def _constant(node: NodeProto) -> TensorProto | None:
     return TensorProto(dims=value.dims, data_type=value.data_type, name=node.output[0])
 
 
-def _size_bytes(shape: Shape, kind: int) -> int:
-    return prod(shape) * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """The sum, unknown where one of them is."""
+    known = list(sizes)
+    return None if None in known else sum(filter(None, known))
+
+
+def _size_bytes(shape: Shape | None, kind: int) -> int | None:
+    return None if shape is None else prod(shape) * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
 
 
 def _macs(node: NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
     if node.op_type in PRODUCTS:
-        shapes = [tensors[name].shape if name else () for name in node.input]
-        return PRODUCTS[node.op_type](node, shapes, tensors[next(filter(None, node.output))].shape)
+        inputs = [tensors[name].shape if name else () for name in node.input]
+        output = tensors[next(filter(None, node.output))].shape
+        shapes = [shape for shape in inputs if shape is not None]
+        if output is None or len(shapes) < len(inputs):
+            return None
+        return PRODUCTS[node.op_type](node, shapes, output)
     return None if node.domain not in ("", "ai.onnx") or node.op_type in UNKNOWN else 0
 
 
-def _convolution(weight: int) -> Callable[[NodeProto, list[Shape], Shape], int]:
-    """Each output is a sum over a kernel (channels in a group, *size), of the weight that is input number ``weight``."""
-    return lambda _node, shapes, output: prod(output) * prod(shapes[weight][1:])
+def _convolution(_node: NodeProto, shapes: list[Shape], output: Shape) -> int:
+    """Each output is a sum over a kernel, of a weight (out, channels in a group, *size)."""
+    return prod(output) * prod(shapes[1][1:])
 
 
 def _transposed(_node: NodeProto, shapes: list[Shape], _output: Shape) -> int:
@@ -149,13 +160,9 @@ def _recurrent(_node: NodeProto, shapes: list[Shape], _output: Shape) -> int:
 
 
 PRODUCTS: dict[str, Callable[[NodeProto, list[Shape], Shape], int]] = {
-    "Conv": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvInteger": _convolution(1),
+    "Conv": _convolution,
     "ConvTranspose": _transposed,
     "MatMul": lambda _node, shapes, output: prod(output) * shapes[0][-1],
-    "QLinearMatMul": lambda _node, shapes, output: prod(output) * shapes[0][-1],
-    "MatMulInteger": lambda _node, shapes, output: prod(output) * shapes[0][-1],
     "Gemm": _gemm,
     "LSTM": _recurrent,
     "GRU": _recurrent,

@@ -15,19 +15,17 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from deploy.errors import RuntimeRefusedError
+from deploy.latency import Model, ask_for
 from deploy.runtimes import open_runtime
 from toolchain.cost import cost
 from toolchain.errors import ExportError
+from toolchain.export.foreign import in_own_form
 from toolchain.export.layers import layers_of
-from toolchain.export.onnx_file import OPSET, export_onnx
+from toolchain.export.onnx_file import export_onnx
 from toolchain.models import ModelCard
 from toolchain.training import logits_of
 
 log = logging.getLogger(__name__)
-
-# int8 by channel needs 13; older files are brought to what this writes itself.
-LEAST_OPSET = 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +67,32 @@ def from_model(model: nn.Module, card: ModelCard) -> Origin:
     )
 
 
-def from_onnx(path: Path, classes: Sequence[str] | None) -> Origin:
+def from_onnx(path: Path, classes: Sequence[str], *, guessed: bool = False) -> Origin:
     """The fp32 ONNX file at ``path``; its logits are ONNX Runtime's.
 
-    ``classes`` name its logits where its metadata do not.
+    ``classes`` name its logits where its metadata do not; where they are ``guessed``, that is told.
 
-    Raises ExportError for a file that is no such model, and for names that are not as many as its logits.
+    Raises ExportError for a file that is no such model, and for names that are not as many as its logits, MeasurementError
+    for one that ONNX Runtime does not run.
     """
-    model = _opened(path)
-    length, logits = _signature(path, model)
-    found = _classes_in(model)
-    names = tuple(found or classes or ())
-    if len(names) != logits or len(set(names)) != len(names):
-        where = "its metadata name" if found else "expected with --classes, in the order of the logits; got"
-        raise ExportError(f"{path}: gives {logits} logits; {where} {len(names)} classes: {', '.join(names)}")
-    layers = layers_of(path)
+    model = in_own_form(path)
+    # In a process of its own: nobody vouches for the file, and there are some that end the process.
+    takes = ask_for("frames", Model(path=path))
+    for what, wanted in (("length", takes["length"] is not None), ("batch", takes["batch"] is None)):
+        if not wanted:
+            got = f"a batch of {takes['batch']} alone" if what == "batch" else "frames of any length"
+            raise ExportError(f"{path}: takes {got}; expected any batch of frames of one length, export it so")
+    noted = _classes_in(model)
+    names = noted or tuple(classes)
+    if noted is None and guessed:
+        log.warning("%s: does not say its classes; its logits are taken for %s, in this order", path, ", ".join(names))
+    if len(names) != takes["classes"] or len(set(names)) != len(names):
+        raise ExportError(
+            f"{path}: gives {takes['classes']} logits, and there are {len(names)} classes: {', '.join(names)}; say them "
+            "with --classes, in the order of the logits"
+        )
+    _note_classes(model, names)
+    layers = layers_of(model)
     if unknown := [layer.name for layer in layers if layer.macs is None]:
         log.warning("the MACs of %s are not known and not counted", ", ".join(unknown))
 
@@ -94,68 +103,31 @@ def from_onnx(path: Path, classes: Sequence[str] | None) -> Origin:
     return Origin(
         name=path.name,
         classes=names,
-        length=length,
+        length=takes["length"],
         scaling="as the ONNX file does it",
         params=sum(
             prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT
         ),
         macs=sum(layer.macs or 0 for layer in layers),
-        write=lambda place: _write_prepared(model, path, place),
+        write=lambda place: _write(model, place),
         logits=answered,
         runs_in="ONNX Runtime",
     )
 
 
-def _opened(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # protobuf's and onnx's errors have no base of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"{path}: is no ONNX model: {reason}") from error
-    return model
-
-
-def _signature(path: Path, model: onnx.ModelProto) -> tuple[int, int]:
-    """The samples of a frame and the number of logits."""
-    try:
-        # What a runtime sees: initialisers that are listed as inputs are none.
-        with open_runtime("onnxruntime", path) as runtime:
-            length = runtime.length
-            if length is None:
-                raise ExportError(f"{path}: takes frames of any length; expected one, export it with a fixed length")
-            logits = runtime.run(np.zeros((2, 2, length), np.float32))
-    except RuntimeRefusedError as error:
-        raise ExportError(str(error)) from error
-    return length, logits.shape[1]
-
-
-def _classes_in(model: onnx.ModelProto) -> list[str] | None:
+def _classes_in(model: onnx.ModelProto) -> tuple[str, ...] | None:
     noted = {entry.key: entry.value for entry in model.metadata_props}
     try:
         names = json.loads(noted["classes"])
     except (KeyError, ValueError):
         return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _write_prepared(model: onnx.ModelProto, source: Path, path: Path) -> None:
-    """Write a copy in which every node has a name, of an opset that quantisation can be written in."""
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    opset = next(entry.version for entry in prepared.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset < LEAST_OPSET:
-        try:
-            prepared = onnx.version_converter.convert_version(prepared, OPSET)
-        except Exception as error:  # the converter's errors have no base of their own
-            raise ExportError(
-                f"{source}: is of opset {opset}, and cannot be brought to {OPSET}: {error}; export it anew"
-            ) from error
-    taken = {node.name for node in prepared.graph.node}
-    for number, node in enumerate(prepared.graph.node):
-        if not node.name:
-            name = f"{node.op_type}_{number}"
-            node.name = name if name not in taken else f"{name}_{node.output[0]}"
-    path.write_bytes(prepared.SerializeToString(deterministic=True))
+def _note_classes(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    noted = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**noted, "classes": json.dumps(list(names))})
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    path.write_bytes(model.SerializeToString(deterministic=True))

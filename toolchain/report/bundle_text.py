@@ -39,6 +39,11 @@ def show_bundle(console: Console, manifest: Manifest, out: Path) -> None:
     for precision, entry in manifest.precisions.items():
         if entry.float_layers:
             console.print(f"{precision}: in fp32 for the sake of accuracy: {', '.join(entry.float_layers)}")
+        if entry.parity is not None and entry.parity.executed not in (None, precision):
+            console.print(
+                f"{precision}: computed in {entry.parity.executed} by this processor, and judged so; what is lost where it "
+                f"runs in {precision}, `check` tells on the device"
+            )
     console.print("accuracy: of the test split; the other two: of the validation frames that the bundle holds")
     console.print(f"Next, here or on the device: thinwave-device check {out}")
 

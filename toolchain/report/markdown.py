@@ -30,6 +30,17 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "",
         "![Accuracy by SNR](figures/accuracy.png)",
         "",
+        "## The bundles",
+        "",
+        "| model | precision | bytes | accuracy, test split | same class as torch's | layers left in fp32 |",
+        "|---|---|---:|---:|---:|---:|",
+        *(
+            f"| {name} | {precision} | {entry['bytes']:,} | {entry['accuracy']:.2%} | {entry['parity']['agreement']:.2%} | "
+            f"{_left(precision, entry['float_layers'])} |"
+            for name, model in results["models"].items()
+            for precision, entry in model["precisions"].items()
+        ),
+        "",
         "## The plan",
         "",
         f"{len(plan.kept)} of {len(plan.units)} units stay, chosen in {len(plan.blocks)} blocks; "
@@ -56,6 +67,11 @@ def markdown(results: Mapping[str, Any], plan: Plan) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _left(precision: str, layers: list[str]) -> str:
+    """How many layers of an int8 file stayed float."""
+    return str(len(layers)) if precision == "int8" else ""
 
 
 def _flow(value: float | None) -> str:

@@ -8,6 +8,7 @@ from torch import nn
 
 from deploy.affinity import cores_for
 from deploy.host import usable_cores
+from deploy.runtimes import version_here
 from deploy.targets import check_is_here, load_target
 from toolchain.data import is_set_folder
 from toolchain.data.generator import PRESETS
@@ -30,6 +31,7 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
         raise RecipeError(f"run.threads = {recipe.run.threads}: this process may use {cores} cores; 0 takes them all")
     check_is_here(load_target(recipe.profile.target))
     cores_for(recipe.profile.threads)
+    version_here(recipe.profile.runtime)
     for (table, key), text in files_in(recipe).items():
         if not Path(text).is_file() and not (key == "file" and is_set_folder(Path(text))):
             found = "this is no file" if Path(text).exists() else "there is no such file"

@@ -1,5 +1,7 @@
 """What every runtime keeps to; those are asked that run on any machine. What is a runtime's own is in its file."""
 
+import re
+import sys
 from typing import get_args
 
 import numpy as np
@@ -7,9 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
+from deploy.errors import MeasurementError, RuntimeNotFoundError, RuntimeRefusedError
+from deploy.host import usable_cores
 from deploy.names import RuntimeName
 from deploy.runtimes import RUNTIMES, open_runtime, version_here
+from deploy.runtimes.base import narrowest
 
 HEAD = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]], dtype=np.float32)
 
@@ -71,11 +75,12 @@ def test_frames_that_do_not_fit_are_refused_with_both_shapes(name, mean_model, f
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no ONNX", b"\x08\x09"])
-def test_file_that_is_no_onnx_is_refused(name, tmp_path, content):
+def test_file_that_is_no_onnx_is_refused_and_nothing_is_printed(name, tmp_path, content, capfd):
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
     with pytest.raises(RuntimeRefusedError, match=rf"bad\.onnx: {name} cannot open this as an ONNX model: [^\n]+$"):
         open_runtime(name, path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_file_that_is_not_there_is_refused(name, tmp_path):
@@ -94,6 +99,28 @@ def test_model_with_another_signature_is_refused(name, tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     with pytest.raises(RuntimeRefusedError, match=r"the model's input is .*, .*; expected one float32"):
         open_runtime(name, path)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_model_of_frames_that_are_not_i_and_q_is_refused(name, tmp_path, rows):
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["iq"], ["logits"], axes=[2], keepdims=0)],
+        "rows",
+        [helper.make_tensor_value_info("iq", TensorProto.FLOAT, ["n", rows, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", rows])],
+    )
+    path = tmp_path / "rows.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    message = rf"rows\.onnx: takes frames \(batch, {rows}, 32\); expected \(batch, 2, length\): I and Q, then time$"
+    with pytest.raises(RuntimeRefusedError, match=message):
+        open_runtime(name, path)
+
+
+def test_more_threads_than_cores_are_refused_before_anything_is_opened(name, tmp_path):
+    cores = len(usable_cores())
+    for threads in (0, cores + 1, 100_000):
+        with pytest.raises(MeasurementError, match=rf"^{threads} threads were asked for; .* so give 1 to {cores}$"):
+            open_runtime(name, tmp_path / "none.onnx", threads=threads)
 
 
 def test_batch_that_the_model_was_fixed_to_is_told(name, mean_model):
@@ -123,6 +150,19 @@ def test_precision_of_a_quantised_model_is_int8(name, int8_model, frames):
         assert runtime.precision == "int8"
 
 
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], "fp32"),
+        (["fp32", "fp16"], "fp16"),
+        (["bf16", "fp32"], "bf16"),
+        (["fp32", "fp16", "int8", "bf16"], "int8"),
+    ],
+)
+def test_narrowest_of_what_was_executed(kinds, expected):
+    assert narrowest(iter(kinds)) == expected
+
+
 def test_precision_is_not_known_before_the_first_run(name, mean_model):
     with (
         open_runtime(name, mean_model()) as runtime,
@@ -136,6 +176,24 @@ def test_unknown_runtime_is_told_with_the_one_that_was_meant(tmp_path):
         open_runtime("onxruntime", tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize(
+    ("name", "install"),
+    [
+        ("onnxruntime", "pip install onnxruntime"),
+        ("onnxruntime-cuda", "pip uninstall onnxruntime && pip install onnxruntime-gpu"),
+        ("openvino-bf16", 'pip install "thinwave[openvino]"'),
+        ("tensorrt", 'pip install "thinwave[tensorrt]"'),
+        ("tensorrt-rtx", "pip install polygraphy tensorrt-rtx-cu12-bindings tensorrt-rtx-cu12-libs"),
+    ],
+)
+def test_runtime_that_cannot_be_imported_is_told_with_how_it_is_installed(monkeypatch, name, install):
+    monkeypatch.setitem(sys.modules, f"deploy.runtimes.{RUNTIMES[name].file}", None)
+    with pytest.raises(
+        RuntimeNotFoundError, match=rf"^{name} cannot be imported .*; install it: {re.escape(install)}$"
+    ):
+        version_here(name)
+
+
 def test_names_are_those_of_the_records_and_of_the_command_line():
     assert tuple(RUNTIMES) == get_args(RuntimeName)
 
@@ -143,6 +201,13 @@ def test_names_are_those_of_the_records_and_of_the_command_line():
 def test_version_is_told_by_the_runtime_and_without_opening_it(name, mean_model):
     with open_runtime(name, mean_model()) as runtime:
         assert (runtime.name, runtime.version) == (name, version_here(name))
+
+
+def test_batch_is_the_models(name, mean_model):
+    with open_runtime(name, mean_model("fixed.onnx", batch=2)) as runtime:
+        assert runtime.batch == 2
+    with open_runtime(name, mean_model("any.onnx")) as runtime:
+        assert runtime.batch is None
 
 
 def test_length_is_the_models(name, mean_model):

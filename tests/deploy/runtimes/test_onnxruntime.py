@@ -1,4 +1,8 @@
+import gc
+import os
+import subprocess
 import sys
+import weakref
 
 import numpy as np
 import onnx
@@ -69,6 +73,46 @@ def test_watching_leaves_no_file(mean_model, frames, tmp_path, monkeypatch):
         runtime.run(frames)
         _ = runtime.precision
         runtime.layer_times(frames, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_model_whose_precision_was_read_is_let_go(mean_model, frames):
+    with open_runtime("onnxruntime", mean_model()) as runtime:
+        runtime.run(frames)
+        assert runtime.precision == "fp32"
+    gone = weakref.ref(runtime)
+    del runtime
+    gc.collect()
+    assert gone() is None
+
+
+def test_precision_is_read_from_one_trace_a_shape(mean_model, frames, monkeypatch):
+    traced = []
+    trace = OnnxRuntime._trace
+    monkeypatch.setattr(OnnxRuntime, "_trace", lambda self, *a, **b: traced.append(1) or trace(self, *a, **b))
+    with open_runtime("onnxruntime", mean_model()) as runtime:
+        for batch in (1, 1, 2):
+            runtime.run(frames[:batch])
+            assert (runtime.precision, runtime.precision) == ("fp32", "fp32")
+    assert len(traced) == 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["from deploy.runtimes import open_runtime", "import toolchain.export\nfrom onnxruntime import quantization"],
+)
+def test_telemetry_is_off_and_leaves_no_file(mean_model, tmp_path, first):
+    """In a process of its own: ONNX Runtime decides when it is imported, by whatever part."""
+    code = (
+        f"import sys\n{first}\n"
+        "from pathlib import Path\n"
+        "from deploy.runtimes import open_runtime\n"
+        "open_runtime('onnxruntime', Path(sys.argv[1])).close()"
+    )
+    # CI is one of the variables by which it switches itself off.
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code, mean_model()], env=environment, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 

@@ -25,6 +25,7 @@ def test_batch_that_it_was_prepared_for_is_the_only_one(mean_model, frames):
     with open_runtime("openvino", mean_model(depth=1), batch=2) as runtime:
         assert runtime.run(frames[:2]).shape == (2, 3)
         for wrong in (1, 4):
+            assert runtime.batch == 2
             with pytest.raises(
                 RuntimeRefusedError, match=rf"got frames float32 \({wrong}, 2, 32\), expected float32 \(2, 2, "
             ):

@@ -3,14 +3,17 @@
 What the inspector says is tested on its words, which are from:
 - NVIDIA/TensorRT issue 4020, what ``trtexec --exportLayerInfo`` of TensorRT 10 wrote of a ResNet-18: REFORMAT, FUSED;
 - NVIDIA's documentation, "Engine Inspector" (inference-library/engine-tools, TensorRT 10.16): CONVOLUTION;
+- NVIDIA/TensorRT issue 4397, of TensorRT 10: FC, GEMM, LAYERNORM; its compiler's layers name types as "Half", "Float", "Int8";
+- Torch-TensorRT's documentation, "Explicit typing": MULSUM, a linear layer for one row;
 - Polygraphy 0.53 (tools/inspect/subtool/model/extractors/_trt.py): TensorRT 11 writes "Datatype" and "Format" apart.
-Layers that its compiler made ("kgen") name types as "Half", "Float", "BFloat16", "Int8".
 """
 
 import importlib.util
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,11 +21,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from deploy.engines import Engine
 from deploy.errors import BundleError, RuntimeNotFoundError, RuntimeRefusedError
 from deploy.gpu import first_gpu
 from deploy.host import machine
-from deploy.runtimes import open_runtime, version_here
-from deploy.runtimes.tensorrt import build_engine, covered, narrowest
+from deploy.runtimes import open_runtime, tensorrt, version_here
+from deploy.runtimes.tensorrt import build_engine, computing_types, covered, require_precision
 
 # Polygraphy sets a timing cache, which TensorRT-RTX has no use for.
 pytestmark = pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
@@ -163,6 +167,20 @@ def test_model_for_any_length_is_refused(mean_model, built):
         built(mean_model(length="length"))
 
 
+def test_model_of_frames_that_are_not_i_and_q_is_refused(tmp_path, built):
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["iq"], ["logits"], axes=[2], keepdims=0)],
+        "rows",
+        [helper.make_tensor_value_info("iq", TensorProto.FLOAT, ["n", 3, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "rows.onnx"
+    )
+    with pytest.raises(RuntimeRefusedError, match=r"takes frames \(any, 3, 32\); expected .* \(any, 2, length\)"):
+        built(tmp_path / "rows.onnx")
+
+
 def test_model_for_one_frame_at_a_time_is_refused_by_its_batch(mean_model, built):
     with pytest.raises(RuntimeRefusedError, match="batch"):
         built(mean_model(batch=1))
@@ -246,6 +264,28 @@ def test_process_that_opened_one_tensorrt_opens_no_other(mean_model, built, monk
         build_engine(mean_model())
 
 
+def test_what_is_opened_is_what_was_compared_with_the_note(tmp_path, monkeypatch):
+    """Of stand-ins for TensorRT, which opens no engine without a GPU: the file is not read a second time."""
+    opened = []
+
+    class EngineOpenedError(Exception):
+        pass
+
+    def engine_from_bytes(content):
+        opened.append(content)
+        raise EngineOpenedError
+
+    polygraphy = SimpleNamespace(EngineFromBytes=engine_from_bytes)
+    monkeypatch.setattr(tensorrt, "version_here", lambda name: "10.3.0")
+    monkeypatch.setattr(tensorrt, "_imported", lambda flavour: (SimpleNamespace(__version__="10.3.0"), polygraphy))
+    monkeypatch.setattr(tensorrt, "_refusals", lambda path, flavour: nullcontext())
+    engine = Engine(path=tmp_path / "not there.engine", content=b"verified")
+    monkeypatch.setattr(tensorrt, "_engine_of", lambda path, **asked: engine)
+    with pytest.raises(EngineOpenedError):
+        open_runtime("tensorrt", tmp_path / "m.onnx")
+    assert opened == [b"verified"]
+
+
 def tensors(*types, key="Format/Datatype"):
     return [{"Name": str(number), "Dimensions": [1, 2, 32], key: kind} for number, kind in enumerate(types)]
 
@@ -268,6 +308,33 @@ FUSED = {
     "Inputs": [{"Name": "r", "Dimensions": [1, 3, 224, 224], "Format/Datatype": "Row major Int8 format"}],
     "Outputs": [{"Name": "o", "Dimensions": [1, 64, 56, 56], "Format/Datatype": "Row major Int8 format"}],
 }
+FC = {
+    "Name": "__myl_Fc_myl0_69",
+    "LayerType": "fusion",
+    "Inputs": tensors("Half"),
+    "TacticName": "sm80_xmma_gemm_f16f16_f16f16_f16_nn_n_tilesize32x32x64_stage6_warpsize2x2x1_tensor16x8x16_by_fusion_tactic",
+    "Metadata": "[ONNX Layer: /encoder/layers.9/pos_ff/dense/MatMul][ONNX Layer: /encoder/layers.9/pos_ff/Mul]",
+}
+GEMM = {
+    "Name": "/encoder/layers_9/pos_ff/output/MatMul_myl0_70",
+    "LayerType": "gemm",
+    "Inputs": tensors("Half"),
+}
+LAYERNORM = {
+    "Name": "__myl_AddCastMeanSubMulMeanAddSqrtDivMulCastMulAdd_myl0_68",
+    "LayerType": "kgen",
+    "Inputs": tensors("Half", "Half"),
+    # An "fc" that is hexadecimal is no fully connected layer.
+    "TacticName": "__myl_AddCastMeanSubMulMeanAddSqrtDivMulCastMulAdd_0xf2543fcff9f104bbb1655b0183afb47",
+    "Metadata": "[ONNX Layer: /encoder/layers.9/mha/output/Add]",
+}
+MULSUM = {
+    "Name": "__myl_MulSum_myl0_0",
+    "LayerType": "kgen",
+    "Inputs": tensors("Float", "Float"),
+    "TacticName": "__myl_MulSum_0xfa6c1858aea1b13b03f90165d7149ec6",
+    "Metadata": "",
+}
 CONVOLUTION = {
     "Name": "res4_branch2a_1 + res4_branch2a_bn_1",
     "LayerType": "CaskConvolution",
@@ -276,29 +343,72 @@ CONVOLUTION = {
 
 
 @pytest.mark.parametrize(
-    ("layers", "executed"),
+    ("layers", "kinds"),
     [
-        ([], "fp32"),
-        ([REFORMAT, FUSED], "int8"),
-        ([CONVOLUTION], "int8"),
-        # It reads float32, and what it writes is for the next.
-        ([REFORMAT], "fp32"),
-        ([layer("CaskConvolution", "Row major linear FP32")], "fp32"),
-        ([layer("CaskConvolution", "Row major linear FP16 format")], "fp16"),
-        ([layer("kgen", "Float", "Half")], "fp16"),
-        ([layer("kgen", "BFloat16")], "bf16"),
-        ([layer("kgen", "Row major linear BF16 format")], "bf16"),
-        ([layer("kgen", "Float"), layer("kgen", "Half"), layer("kgen", "Int8")], "int8"),
-        ([layer("kgen", "Float", Outputs=tensors("Half"))], "fp32"),
+        ([], []),
+        ([REFORMAT, FUSED], ["int8"]),
+        ([CONVOLUTION], ["int8"]),
+        ([LAYERNORM, FC, GEMM], ["fp16", "fp16"]),
+        ([MULSUM], ["fp32"]),
+        ([layer("CaskConvolution", "Row major linear FP32")], ["fp32"]),
+        ([layer("CaskGemmConvolution", "Row major linear FP16 format")], ["fp16"]),
+        ([layer("correlation", "BFloat16")], ["bf16"]),
+        ([layer("CaskConvolution", "Row major linear BF16 format")], ["bf16"]),
+        ([layer("gemm", kind) for kind in ("Float", "Half", "Int8")], ["fp32", "fp16", "int8"]),
+        # What it writes is for the next.
+        ([layer("gemm", "Float", Outputs=tensors("Half"))], ["fp32"]),
         # What moves data computes nothing.
-        ([layer(kind, "Int8") for kind in ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")], "fp32"),
-        ([{**layer("kgen"), "Inputs": tensors("Half", key="Datatype")}], "fp16"),
-        ([{**layer("kgen"), "Inputs": [{"Datatype": "Half", "Format": "Row major linear FP16 format"}]}], "fp16"),
-        ([{"Name": "a", "LayerType": "kgen"}], "fp32"),
+        ([layer(kind, "Int8") for kind in ("Reformat", "NoOp", "Shuffle", "Constant", "Cast")], []),
+        # Nor do those that quantise and dequantise, though they read integers, and bear a convolution's name.
+        ([layer("kgen", "Int8"), layer("Scale", "Int8"), layer("kgen", "Int8", Name="__myl_CastMul_myl0_3")], []),
+        ([layer("kgen", "Int8", Name="conv1/Conv_output_0_DequantizeLinear_myl0_4")], []),
+        ([layer("kgen", "Int8", Name="conv1.weight_QuantizeLinear + block/conv1/Conv_myl0_3")], ["int8"]),
+        # An activation in a module called conv is none.
+        ([layer("PointWiseV2", "Half", Name="PWN(conv/Relu)"), layer("kgen", "Half", Name="conv/Relu_myl0_1")], []),
+        ([{**layer("gemm"), "Inputs": tensors("Half", key="Datatype")}], ["fp16"]),
+        ([{**layer("gemm"), "Inputs": [{"Datatype": "Half", "Format": "Row major linear FP16 format"}]}], ["fp16"]),
+        ([{"Name": "a", "LayerType": "gemm"}], ["fp32"]),
+        ([{"Name": "a"}, {}], []),
     ],
 )
-def test_precision_is_the_narrowest_that_a_layer_computes_in(layers, executed):
-    assert narrowest(layers) == executed
+def test_types_are_those_that_the_computing_layers_read(layers, kinds):
+    assert computing_types(layers) == kinds
+
+
+@pytest.mark.parametrize(
+    ("precision", "kinds"),
+    [
+        (None, []),
+        ("fp32", []),
+        ("fp32", ["fp32", "fp32"]),
+        ("fp16", ["fp16", "fp32"]),
+        # Layers that cost accuracy stay float.
+        ("int8", ["int8", "fp32", "fp32", "fp32"]),
+    ],
+)
+def test_engine_that_computes_in_the_precision_of_its_file_is_taken(tmp_path, precision, kinds):
+    require_precision(tmp_path / "m.onnx", precision, kinds, maker="tensorrt 10.3.0")
+
+
+@pytest.mark.parametrize(
+    ("precision", "kinds", "told"),
+    [
+        ("fp16", ["fp16", "fp32", "fp32"], "1 of 3 convolutions and matrix products compute in fp16"),
+        ("fp16", ["bf16"], "0 of 1 convolutions and matrix products compute in fp16"),
+        ("int8", ["fp16", "fp32"], "0 of 2 convolutions and matrix products compute in int8"),
+    ],
+)
+def test_silent_fall_back_is_refused_with_how_much_of_it_was_narrow(precision, kinds, told):
+    message = rf"^m\.onnx: the file is {precision}, and tensorrt 10\.3\.0 made an engine .* {told}; take the fp32 file$"
+    with pytest.raises(RuntimeRefusedError, match=message):
+        require_precision(Path("m.onnx"), precision, kinds, maker="tensorrt 10.3.0")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_precision_that_cannot_be_verified_is_refused_and_said_to_be_so(precision):
+    message = r"names no convolution or matrix product of its engine, .* was not verified; take the fp32 file$"
+    with pytest.raises(RuntimeRefusedError, match=message):
+        require_precision(Path("m.onnx"), precision, [], maker="tensorrt 10.3.0")
 
 
 def test_nodes_are_those_of_the_metadata():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -55,7 +56,7 @@ def exported(dataset, judged_by, tmp_path_factory):
 def test_a_bundle_holds_every_precision_and_says_what_each_is(exported, judged_by):
     model, folder, scored = exported
     bundle = open_bundle(folder)
-    assert bundle.manifest == open_bundle(folder).manifest
+    assert bundle.manifest == scored.manifest.model_copy(update={"manifest_sha256": bundle.manifest.manifest_sha256})
     assert sorted(path.name for path in folder.iterdir()) == [
         "fp16.onnx", "fp32.onnx", "int8.onnx", "manifest.json", "reference.npz",
     ]  # fmt: skip
@@ -69,6 +70,9 @@ def test_a_bundle_holds_every_precision_and_says_what_each_is(exported, judged_b
     for entry in bundle.manifest.precisions.values():
         assert sum(layer.macs for layer in entry.layers) == entry.macs
         assert entry.parity.frames == 40
+    # What the processor computed in, which is not always what the file holds.
+    assert bundle.manifest.precisions["int8"].parity.executed == "int8"
+    assert fp32.parity.executed == "fp32"
 
 
 def test_reference_frames_are_a_set_with_the_answers_of_the_original(exported, judged_by):
@@ -134,21 +138,163 @@ def test_somebody_elses_onnx_becomes_a_bundle(foreign, judged_by, tmp_path):
     manifest = open_bundle(folder).manifest
     assert (manifest.model, manifest.input.scaling) == ("theirs.onnx", "as the ONNX file does it")
     assert [layer.op for layer in manifest.precisions["fp32"].layers] == ["ReduceMean", "Gemm"]
+    for precision in ("fp32", "fp16", "int8"):
+        model = onnx.load(folder / f"{precision}.onnx")
+        assert [each.name for each in (*model.graph.input, *model.graph.output)] == ["iq", "logits"]
+        noted = {entry.key: entry.value for entry in model.metadata_props}
+        assert json.loads(noted["classes"]) == list(CLASSES)
 
 
-def test_classes_of_an_onnx_file_come_from_its_metadata_else_as_many_as_its_logits_are_asked_for(foreign):
+def test_classes_of_an_onnx_file_come_from_its_metadata_else_as_many_as_its_logits_are_asked_for(foreign, caplog):
     model = onnx.load(foreign)
-    onnx.helper.set_model_props(model, {"classes": json.dumps(list(CLASSES[::-1]))})
+    onnx.helper.set_model_props(model, {"classes": json.dumps(list(CLASSES[::-1])), "author": "them"})
     onnx.save(model, foreign)
-    assert from_onnx(foreign, CLASSES).classes == CLASSES[::-1]
+    assert from_onnx(foreign, CLASSES, guessed=True).classes == CLASSES[::-1]
+    assert not caplog.records
     del model.metadata_props[:]
     onnx.save(model, foreign)
-    with pytest.raises(ExportError, match=r"gives 5 logits; expected with --classes, .*; got 2 classes: A, B"):
+    assert from_onnx(foreign, CLASSES, guessed=True).classes == CLASSES
+    assert (
+        "does not say its classes; its logits are taken for 8PSK, AM-DSB, BPSK, GFSK, WBFM, in this order"
+        in caplog.text
+    )
+    with pytest.raises(ExportError, match=r"gives 5 logits, and there are 2 classes: A, B; say them with --classes"):
         from_onnx(foreign, ("A", "B"))
 
 
-@pytest.mark.parametrize("content", [b"", b"no ONNX at all", b"\x08\x09"])
-def test_a_file_that_is_no_onnx_is_refused(tmp_path, content):
-    (tmp_path / "bad.onnx").write_bytes(content)
-    with pytest.raises(ExportError, match=r"bad\.onnx: (is no ONNX model|onnxruntime cannot open)"):
-        from_onnx(tmp_path / "bad.onnx", CLASSES)
+def test_a_model_of_one_batch_alone_is_refused(foreign):
+    model = onnx.load(foreign)
+    for each in (*model.graph.input, *model.graph.output):
+        each.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, foreign)
+    with pytest.raises(ExportError, match=r"takes a batch of 4 alone; expected any batch of frames of one length"):
+        from_onnx(foreign, CLASSES)
+
+
+def test_a_model_that_mixes_the_frames_of_a_batch_is_refused(foreign, judged_by, tmp_path):
+    model = onnx.load(foreign)
+    # What is common to the frames is taken out of each.
+    del model.graph.node[:]
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["x"], ["common"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "common"], ["own"]),
+            helper.make_node("ReduceMean", ["own"], ["m"], axes=[2], keepdims=0),
+            helper.make_node("Gemm", ["m", "w", "b"], ["y"]),
+        ]
+    )
+    onnx.save(model, foreign)
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(ExportError, match=r"fp32\.onnx does not compute what the model does"):
+        write_bundle(tmp_path / "bundle", from_onnx(foreign, CLASSES), judged_by, ("fp32",))
+
+
+def watched(judged_by):
+    """The frames, and the places of those that are read, in their order, by split."""
+    seen = {name: [] for name in ("train", "validation", "test")}
+    dataset = judged_by.train.dataset
+
+    def part(name):
+        def read(places, out):
+            seen[name] += places.tolist()
+            dataset.read(places, out)
+
+        return Part(replace(dataset, read=read), getattr(judged_by, name).indices)
+
+    return seen, Frames(**{name: part(name) for name in seen}, calibration=64, reference=40)
+
+
+@pytest.fixture(scope="module")
+def small_origin():
+    model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1)).eval()
+    return from_model(model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))
+
+
+def test_the_test_split_is_read_once_a_file_and_nothing_is_chosen_by_it(judged_by, small_origin, tmp_path):
+    read, frames = watched(judged_by)
+    write_bundle(tmp_path, small_origin, frames, ("fp32", "fp16", "int8"), most_drop=0.2)
+    # Three files, each scored on the whole split, and not a frame more.
+    assert sorted(read["test"]) == sorted(3 * frames.test.indices.tolist())
+    # int8's ranges are of 64 training frames.
+    assert (len(read["train"]), set(read["train"]) <= set(frames.train.indices)) == (64, True)
+    with np.load(tmp_path / "reference.npz") as arrays:
+        theirs = {frame.tobytes() for frame in arrays["iq"]}
+    every = judged_by.train.dataset.frames(frames.validation.indices)
+    assert theirs <= {frame.tobytes() for frame in every}
+
+
+def negated(source, path):
+    """Write the model of ``source`` with its logits negated: the least likely class becomes the likeliest."""
+    model = onnx.load(source)
+    head = model.graph.node[-1]
+    for tensor in model.graph.initializer:
+        if tensor.name in head.input[1:]:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(model, path)
+
+
+@pytest.fixture(scope="module")
+def knowing(judged_by, tmp_path_factory):
+    """A model that names every frame rightly, and the frames: each class is a constant of its own."""
+    levels = np.array([[2, 0], [1, 1], [0, 2], [-1, 1], [-2, 0]], np.float32)
+    labels = np.tile(np.arange(5), 80)
+    path = tmp_path_factory.mktemp("known") / "frames.h5"
+    write_h5(
+        path,
+        iq=np.repeat(levels[labels][:, :, None], 64, axis=2),
+        label=labels,
+        snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
+        classes=CLASSES,
+        sample_rate_hz=None,
+        made_by="levels",
+    )
+    dataset = open_dataset(path)
+    frames = Frames(
+        **{name: Part(dataset, getattr(judged_by, name).indices) for name in ("train", "validation", "test")},
+        calibration=64,
+        reference=40,
+    )
+    weights = {"w": levels.T.copy(), "b": -0.5 * (levels**2).sum(axis=1), "axis": np.array([2])}
+    nodes = [
+        helper.make_node("ReduceMean", ["iq", "axis"], ["m"], keepdims=0, name="mean"),
+        helper.make_node("Gemm", ["m", "w", "b"], ["logits"], name="dense"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "knowing",
+        [helper.make_tensor_value_info("iq", onnx.TensorProto.FLOAT, ["n", 2, 64])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 5])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path.parent / "m.onnx"
+    )
+    return from_onnx(path.parent / "m.onnx", CLASSES), frames
+
+
+def test_a_half_that_loses_accuracy_is_refused(knowing, tmp_path, monkeypatch):
+    origin, frames = knowing
+    monkeypatch.setattr("toolchain.export.bundle.to_half", lambda source, path, frames: negated(source, path))
+    with pytest.raises(
+        ExportError, match=r"fp16\.onnx: its accuracy .* is 0\.00%, more than 0\.5 points below that of fp32"
+    ):
+        write_bundle(tmp_path, origin, frames, ("fp32", "fp16"))
+
+
+def test_int8_is_asked_to_keep_within_the_drop_and_what_stayed_float_is_named(knowing, tmp_path, monkeypatch):
+    origin, frames = knowing
+    asked = {}
+
+    def stand_in(source, path, calibration, is_good, *, progress):
+        negated(source, path)
+        asked["negated"] = is_good(path)
+        path.write_bytes(source.read_bytes())
+        asked["the same"] = is_good(path)
+        asked["frames"] = len(calibration)
+        return ("dense",)
+
+    monkeypatch.setattr("toolchain.export.bundle.to_int8", stand_in)
+    manifest = write_bundle(tmp_path, origin, frames, ("int8",)).manifest
+    assert asked == {"negated": False, "the same": True, "frames": 64}
+    assert manifest.precisions["int8"].float_layers == ("dense",)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.onnx", "manifest.json", "reference.npz"]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from deploy.bundle import Parity
 from toolchain.errors import ExportError
 from toolchain.export import parity_of, require_parity
 
@@ -9,7 +10,7 @@ def test_parity_is_the_largest_difference_the_share_of_equal_decisions_and_the_a
     expected = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
     got = np.array([[1, 2, 3.5], [2, 2.25, 1]], np.float32)
     parity = parity_of(expected, got, np.array([2, 2]))
-    assert parity.model_dump() == {"frames": 2, "max_abs_diff": 1.0, "agreement": 0.5, "accuracy": 0.5}
+    assert parity == Parity(frames=2, max_abs_diff=1.0, agreement=0.5, accuracy=0.5)
 
 
 @pytest.mark.parametrize(("which", "name"), [(0, "torch"), (1, "ONNX Runtime")])

@@ -21,8 +21,8 @@ def test_engines_of_every_model_are_built_in_every_precision(name, tmp_path, mon
     model = create_model(name, generator=torch.Generator().manual_seed(0)).eval()
     files = {precision: tmp_path / f"{precision}.onnx" for precision in ("fp32", "fp16", "int8")}
     export_onnx(model, files["fp32"], classes=[str(number) for number in range(11)], length=128)
-    to_half(files["fp32"], files["fp16"])
     noise = np.random.default_rng(0).normal(size=(16, 2, 128)).astype(np.float32)
+    to_half(files["fp32"], files["fp16"], noise)
     quantise(files["fp32"], files["int8"], noise, quantisable(files["fp32"]))
     engines = {build_engine(path, flavour="tensorrt-rtx") for path in files.values()}
     assert len(engines) == 3
