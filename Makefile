@@ -37,9 +37,10 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## the figures of the README: about forty minutes
+bench: $(VENV)/dev.stamp ## the figures of the README, but for those of the method: about two hours
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/deploy.py --again
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/fuzz_readers.py --json benchmarks/results/fuzz_readers.json
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 from deploy.errors import DatasetError
@@ -11,6 +10,7 @@ from deploy.frames.h5 import is_own, open_h5
 from deploy.frames.hdf5 import is_hdf5, open_hdf5
 from deploy.frames.npz import open_npz
 from deploy.frames.sigmf import open_sigmf
+from deploy.regular_file import FILE, kind_of
 
 SIGMF_SUFFIXES = (".sigmf-meta", ".sigmf-data")
 START_BYTES = 4096
@@ -25,8 +25,8 @@ def open_frames(path: Path, length: int) -> Dataset:
         return open_sigmf(path, length=length, labelled=False)
     try:
         # A pipe would be waited for.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DatasetError(f"{path}: is no regular file; expected a file of frames")
+        if (kind := kind_of(path)) not in (None, FILE):
+            raise DatasetError(f"{path}: is {kind}; expected a file of frames")
         with path.open("rb") as file:
             start = file.read(START_BYTES)
     except (OSError, ValueError) as error:

@@ -87,7 +87,7 @@ def answers(wrong, *, of=200):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "problems"), [(2, ()), (3, ("it names 98.50% of the frames rightly, expected 100.00%",))]
+    ("wrong", "problems"), [(2, ()), (3, ("it names 98.50% of the frames rightly, expected at least 99.00%",))]
 )
 def test_int8_may_lose_a_hundredth_of_the_accuracy(checked, wrong, problems):
     # The original is right where it differs.
@@ -98,7 +98,7 @@ def test_int8_may_lose_a_hundredth_of_the_accuracy(checked, wrong, problems):
 
 
 @pytest.mark.parametrize(
-    ("other", "problems"), [(4, ()), (5, ("97.50% of the frames get the original's class, expected 100.00%",))]
+    ("other", "problems"), [(4, ()), (5, ("97.50% of the frames get the original's class, expected at least 98.00%",))]
 )
 def test_int8_may_differ_in_two_hundredths_of_the_classes(checked, other, problems):
     # Both are wrong where they differ, so that the accuracy is the same.
@@ -118,7 +118,10 @@ def test_int8_that_is_more_accurate_than_the_original_is_no_problem(checked):
         (20, ()),
         (
             26,
-            ("it names 87.00% of the frames rightly, expected 90.00%", "87.00% of the frames get the original's class"),
+            (
+                "it names 87.00% of the frames rightly, expected at least 89.00%",
+                "87.00% of the frames get the original's class",
+            ),
         ),
     ],
 )
@@ -126,6 +129,16 @@ def test_what_int8_lost_at_export_is_expected_of_it(checked, wrong, problems):
     parity = Parity(frames=1000, max_abs_diff=0.5, agreement=0.9, accuracy=0.9)
     check = checked("int8", parity=parity, **answers(wrong), label=np.array([1] * wrong + [0] * (200 - wrong)))
     assert [told[: len(expected)] for told, expected in zip(check.problems, problems, strict=True)] == list(problems)
+
+
+@pytest.mark.parametrize(
+    ("executed", "problems"),
+    [("int8", ("97.50% of the frames get the original's class, expected at least 98.00%",)), ("fp32", ())],
+)
+def test_how_many_frames_change_their_class_counts_beside_the_same_type_alone(checked, executed, problems):
+    parity = Parity(frames=1000, max_abs_diff=0.5, agreement=1.0, accuracy=1.0, executed=executed)
+    check = checked("int8", parity=parity, **answers(5), label=np.array([2] * 5 + [0] * 195))
+    assert check.problems == problems
 
 
 @pytest.mark.parametrize(

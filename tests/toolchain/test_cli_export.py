@@ -115,15 +115,18 @@ def test_a_stop_between_the_old_bundle_and_the_new_leaves_the_old_one(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_seed_draws_other_frames_of_the_splits_that_the_model_remembers(
-    thinwave_here, trained, frames_file, tmp_path
-):
-    seen = set()
+def test_a_seed_draws_other_frames_of_the_split_that_the_model_remembers(thinwave_here, frames_file, tmp_path):
+    model = tmp_path / "m.safetensors"
+    words = ("--model", "resnet1d20", "--epochs", "1", "--seed", "3", "--out", model)
+    assert thinwave_here("train", "--data", frames_file, *words).returncode == 0
+    accuracies, frames = [], set()
     for seed in ("1", "2"):
         words = ("--reference", "20", "--precision", "fp32", "--seed", seed, "--out", tmp_path / seed)
-        assert thinwave_here("export", trained, "--data", frames_file, *words).returncode == 0
-        seen.add((tmp_path / seed / "reference.npz").read_bytes())
-    assert len(seen) == 2
+        said = thinwave_here("export", model, "--data", frames_file, *words)
+        assert said.returncode == 0, said.stderr
+        accuracies.append(open_bundle(tmp_path / seed).manifest.precisions["fp32"].accuracy)
+        frames.add((tmp_path / seed / "reference.npz").read_bytes())
+    assert (len(frames), accuracies[0] == accuracies[1]) == (2, True)
 
 
 def test_a_link_to_nothing_is_refused_before_the_work(refused_here, trained, frames_file, tmp_path):

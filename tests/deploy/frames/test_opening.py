@@ -128,8 +128,8 @@ def test_h5_of_somebody_else_is_refused(tmp_path):
     ("name", "told"),
     [
         ("none.npz", "cannot be read: No such file"),
-        ("folder", "is no regular file"),
-        ("pipe", "is no regular file"),
+        ("folder", "is a folder; expected a file of frames"),
+        ("pipe", "is a pipe; expected a file of frames"),
         ("a\0b", "cannot be read: .*null"),
     ],
 )
