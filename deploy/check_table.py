@@ -25,7 +25,7 @@ def check_table(manifest: Manifest, runtime: str, checks: Sequence[FileCheck]) -
         "largest difference": [f"{each.max_abs_diff:.2g}" for each in checks],
         "same class as the original": [f"{each.agreement:.2%}" for each in checks],
         f"accuracy, {frames:,} frames": [f"{each.accuracy:.2%}" for each in checks],
-        "lost against the original": [f"{_points(each.points_lost)} points" for each in checks],
+        "  against the original": [f"{_points(-each.points_lost)} points" for each in checks],
     }
     for heading, cells in rows.items():
         table.add_row(heading, *cells)
@@ -34,9 +34,9 @@ def check_table(manifest: Manifest, runtime: str, checks: Sequence[FileCheck]) -
     return table
 
 
-def _points(lost: float) -> str:
+def _points(gained: float) -> str:
     # Rounded before it is written: no "-0.00".
-    return f"{round(lost, 2) + 0.0:.2f}"
+    return f"{round(gained, 2) + 0.0:+.2f}"
 
 
 def check_to_json(manifest: Manifest, runtime: str, checks: Sequence[FileCheck]) -> dict[str, Any]:

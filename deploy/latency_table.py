@@ -13,6 +13,7 @@ from deploy.profiling import Look
 from deploy.results import LatencyRecord
 
 GOOD_PROCESSES = 10
+LAYER_WIDTH, KIND_WIDTH = 26, 12
 ON_DEVICE = "  without transfers"
 
 # Rows, not columns: two models then fit a terminal of 80 columns, and a log file.
@@ -103,10 +104,13 @@ def layer_table(profile: LayerProfile) -> Table:
         f"float32 products at the rate of a matrix product, {_peak(profile, 'fp32_gmacs_per_s', 'GMAC/s')}; "
         f"bytes at the bandwidth of a copy in cache, {_peak(profile, 'cache_copy_gbytes_per_s', 'GB/s')}"
     )
-    table = Table("layer", "kind", title=title, title_justify="left")
-    for heading in ("p50 in µs", "share", "MACs", "bytes"):
-        table.add_column(heading, justify="right")
-    table.add_column("bound by")
+    # Without lines between the columns: the layers' names then fit a terminal of 80 columns, and what does not is folded.
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("layer", overflow="fold", min_width=LAYER_WIDTH)
+    table.add_column("kind", no_wrap=True, max_width=KIND_WIDTH)
+    for heading in ("µs", "share", "MACs", "bytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("bound by", no_wrap=True)
     for row in profile.rows:
         table.add_row(
             row.covers[0] if row.covers else row.name,

@@ -74,7 +74,7 @@ def test_check_tells_each_file(three_precisions, capsys):
     assert rows["bytes"] == [f"{(three_precisions / f'{p}.onnx').stat().st_size:,}" for p in ("fp32", "fp16", "int8")]
     assert rows["same class as the original"] == ["100.00%"] * 3
     assert rows["accuracy, 6 frames"] == ["83.33%"] * 3
-    assert rows["lost against the original"] == ["0.00 points"] * 3
+    assert rows["against the original"] == ["+0.00 points"] * 3
     assert (rows["at 0 dB"], rows["at 10 dB"]) == (["66.67%"] * 3, ["100.00%"] * 3)
 
 
