@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# Two files of tests at a time: what a file's tests share is made once.
+TWO_AT_ONCE := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -17,7 +19,7 @@ quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiv
 	$(BIN)/thinwave quickstart
 
 test: $(VENV)/dev.stamp ## the tests, without the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
 
 test-all: $(VENV)/dev.stamp ## all tests
 	$(BIN)/pytest
@@ -31,7 +33,7 @@ check: $(VENV)/dev.stamp ## format, lint, types, import rules, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
 
 format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
