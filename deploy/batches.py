@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# TensorRT's engines take no more.
+# TensorRT's engines take no more, and are tuned for the batch that is measured.
 AT_ONCE = 64
 # Asked for by name: frames of 1024 samples then take half a GiB, and what a network makes of them far more.
 MOST_BATCH = 65536

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -81,6 +81,16 @@ class Layer(Strict):
     bytes_in: NonNegativeInt | None
     bytes_out: NonNegativeInt | None
     bytes_weights: NonNegativeInt | None
+
+
+def sum_if_known(values: Iterable[int | None]) -> int | None:
+    """The sum of ``values``; None where one of them is not known."""
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 class NamedFile(Strict):

@@ -41,3 +41,8 @@ class MeasurementError(DeployError):
 
 class DatasetError(DeployError):
     """A file of frames that is missing, damaged, of another format, or unfit for the job."""
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's ``error`` says first; its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import JsonValue
 
-from deploy.bundle import Layer
+from deploy.bundle import Layer, sum_if_known
 from deploy.latency import Model, ask_for
 from deploy.names import Executed
 from deploy.runtimes.base import Float32
@@ -103,7 +103,7 @@ def rows_of(said: dict[str, Any], known: Sequence[Layer], batch: int, runtime: s
     for layer in said["layers"]:
         covers = tuple(name for name in layer["covers"] if name in by_name)
         found = [by_name[name] for name in covers]
-        macs = _sum(each.macs for each in found) if found else None
+        macs = sum_if_known(each.macs for each in found) if found else None
         macs = None if macs is None else batch * macs
         size_bytes = _size_bytes(found, batch) if found else None
         rows.append(
@@ -128,19 +128,9 @@ def rows_of(said: dict[str, Any], known: Sequence[Layer], batch: int, runtime: s
 
 def _size_bytes(fused: Sequence[Layer], batch: int) -> int | None:
     """What layers that run as one read and write: they pass their values on to each other without writing them down."""
-    weights = _sum(each.bytes_weights for each in fused)
-    passed = _sum((fused[0].bytes_in, fused[-1].bytes_out))
+    weights = sum_if_known(each.bytes_weights for each in fused)
+    passed = sum_if_known((fused[0].bytes_in, fused[-1].bytes_out))
     return None if weights is None or passed is None else weights + batch * passed
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    """The sum of ``values``; None where one of them is not known."""
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
 
 
 def _peaks_that_count(said: dict[str, Any], runtime: str) -> dict[str, float | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and so would be the programs that tests interrupt.
@@ -30,3 +31,24 @@ def real_file() -> Path:
     if not path.is_file():
         pytest.skip("needs the real-format file ../shared/data/RML2016.10a_dict.pkl")
     return path
+
+
+@pytest.fixture(scope="session")
+def noise_set() -> Callable[..., Path]:
+    """Write 400 frames of noise to a path, 5 classes (names in their order) by turns, at 0, 6, 12 and 18 dB."""
+
+    def write(path: Path, *, classes: Sequence[str], length: int, sample_rate_hz: float | None = None) -> Path:
+        from toolchain.data import write_h5
+
+        write_h5(
+            path,
+            iq=np.random.default_rng(0).normal(size=(400, 2, length)).astype(np.float32),
+            label=np.tile(np.arange(5), 80),
+            snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
+            classes=tuple(classes),
+            sample_rate_hz=sample_rate_hz,
+            made_by="noise",
+        )
+        return path
+
+    return write

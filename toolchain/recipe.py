@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from deploy.batches import MOST_BATCH
 from deploy.cgroup import cpu_quota_cores
 from deploy.host import usable_cores
 from deploy.names import PRECISIONS, Precision, RuntimeName
@@ -185,7 +186,7 @@ class ProfileTable(Strict):
     runtime: RuntimeName = "onnxruntime"
     precision: Precision = "fp32"
     threads: Count = 1
-    batch: Annotated[int, Field(ge=1, le=65536)] = 1
+    batch: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 1
     processes: Annotated[int, Field(ge=2, le=1000)] = 10
     seconds: Annotated[float, Field(gt=0, le=120)] = 3.0
 

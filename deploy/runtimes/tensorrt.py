@@ -21,17 +21,16 @@ from typing import Any
 
 import numpy as np
 
+from deploy.batches import AT_ONCE
 from deploy.bundle import sha256_of
 from deploy.engines import Engine, Fingerprint, engine_for
-from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError
+from deploy.errors import RuntimeNotFoundError, RuntimeRefusedError, first_line
 from deploy.gpu import Gpu, first_gpu
 from deploy.host import machine
 from deploy.names import Executed, Precision
 from deploy.runtimes import RUNTIMES
 from deploy.runtimes.base import Float32, LayerTime, Runtime, narrowest
 
-# Batches that an engine takes; it is tuned for the one that is measured.
-MOST_BATCH = 64
 WARM_UP_RUNS = 20
 # How the inspector writes the types that are narrower than float.
 TYPES: dict[str, Executed] = {"Int8": "int8", "BFloat16": "bf16", "BF16": "bf16", "FP16": "fp16", "Half": "fp16"}
@@ -102,10 +101,8 @@ class TensorRt(Runtime):
         self._runner.activate()
 
     def _run(self, frames: Float32) -> Float32:
-        if len(frames) > MOST_BATCH:
-            raise RuntimeRefusedError(
-                f"{self.path}: got a batch of {len(frames)}, and engines take at most {MOST_BATCH}"
-            )
+        if len(frames) > AT_ONCE:
+            raise RuntimeRefusedError(f"{self.path}: got a batch of {len(frames)}, and engines take at most {AT_ONCE}")
         with _refusals(self.path, self.name):
             # It waits for the GPU; the arrays are the runner's, and written over by the next run.
             (logits,) = self._runner.infer({self._input: frames}, check_inputs=False).values()
@@ -174,7 +171,7 @@ def _engine_of(path: Path, *, flavour: str, batch: int | None) -> Engine:
     gpu = first_gpu()
     if isinstance(gpu, str) and not kind.is_rtx:
         raise RuntimeNotFoundError(f"{flavour} builds on the GPU that it builds for: {gpu}; build on the device")
-    batches = (1, min(batch or 1, MOST_BATCH), MOST_BATCH)
+    batches = (1, min(batch or 1, AT_ONCE), AT_ONCE)
     try:
         digest = sha256_of(path)
     except OSError as error:
@@ -352,5 +349,5 @@ def _refusals(path: Path, flavour: str) -> Iterator[None]:
     try:
         yield
     except exceptions.PolygraphyException as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise RuntimeRefusedError(f"{path}: {flavour} refuses the model: {reason}") from error

@@ -10,7 +10,7 @@ from deploy.errors import RuntimeNotFoundError
 from deploy.latency import Model, measure
 from deploy.layer_profile import profile_layers
 from deploy.runtimes import open_runtime, version_here
-from toolchain.data import Part, open_dataset, stratified_split, write_h5
+from toolchain.data import Part, open_dataset, stratified_split
 from toolchain.export import Frames, from_model, write_bundle
 from toolchain.models import ModelCard, create_model
 
@@ -29,18 +29,10 @@ def runtime(request):
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def bundle(noise_set, tmp_path_factory):
     """A 1-D ResNet-56 that knows nothing, as a bundle of every precision."""
     folder = tmp_path_factory.mktemp("gpu")
-    write_h5(
-        folder / "frames.h5",
-        iq=np.random.default_rng(0).normal(size=(400, 2, 128)).astype(np.float32),
-        label=np.tile(np.arange(5), 80),
-        snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
-        classes=CLASSES,
-        sample_rate_hz=None,
-        made_by="noise",
-    )
+    noise_set(folder / "frames.h5", classes=CLASSES, length=128)
     dataset = open_dataset(folder / "frames.h5")
     split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
     parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}

@@ -15,19 +15,9 @@ CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
 
 @pytest.fixture(scope="module")
-def frames_file(tmp_path_factory):
+def frames_file(noise_set, tmp_path_factory):
     """400 frames of noise of 64 samples, 5 classes, 4 SNRs."""
-    path = tmp_path_factory.mktemp("data") / "frames.h5"
-    write_h5(
-        path,
-        iq=np.random.default_rng(0).normal(size=(400, 2, 64)).astype(np.float32),
-        label=np.tile(np.arange(5), 80),
-        snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
-        classes=CLASSES,
-        sample_rate_hz=None,
-        made_by="noise",
-    )
-    return path
+    return noise_set(tmp_path_factory.mktemp("data") / "frames.h5", classes=CLASSES, length=64)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from deploy.errors import first_line
 from toolchain.errors import ExportError
 from toolchain.export.graph import free_name, rename, replace
 from toolchain.export.onnx_file import INPUT, OPSET, OUTPUT
@@ -43,7 +44,7 @@ def in_own_form(path: Path) -> ModelProto:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # onnx's errors have no base of their own
-        raise ExportError(f"{path}: cannot be brought to the form of thinwave's files: {_first_line(error)}") from error
+        raise ExportError(f"{path}: cannot be brought to the form of thinwave's files: {first_line(error)}") from error
     return model
 
 
@@ -56,11 +57,11 @@ def _read(path: Path) -> ModelProto:
     except onnx.checker.ValidationError as error:
         if "external" in str(error).lower() or "Data of TensorProto" in str(error):
             raise ExportError(
-                f"{path}: its weights are in another file, which is missing: {_first_line(error)}"
+                f"{path}: its weights are in another file, which is missing: {first_line(error)}"
             ) from error
-        raise ExportError(f"{path}: is no ONNX model: {_first_line(error)}") from error
+        raise ExportError(f"{path}: is no ONNX model: {first_line(error)}") from error
     except Exception as error:  # protobuf's and onnx's errors have no base of their own
-        raise ExportError(f"{path}: is no ONNX model: {_first_line(error)}") from error
+        raise ExportError(f"{path}: is no ONNX model: {first_line(error)}") from error
     return model
 
 
@@ -79,7 +80,7 @@ def _of_known_opset(path: Path, model: ModelProto) -> ModelProto:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter's errors have no base of their own
         raise ExportError(
-            f"{path}: is of opset {opset}, and cannot be brought to {OPSET}: {_first_line(error)}; export it anew"
+            f"{path}: is of opset {opset}, and cannot be brought to {OPSET}: {first_line(error)}; export it anew"
         ) from error
 
 
@@ -134,7 +135,3 @@ def _name_nodes(graph: GraphProto) -> None:
     for number, node in enumerate(graph.node):
         node.name = free_name(node.name or f"{node.op_type}_{number}", taken)
         taken.add(node.name)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

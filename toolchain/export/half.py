@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from deploy.runtimes.onnxruntime import LOG_SEVERITY_ERROR
 from toolchain.errors import ExportError
 from toolchain.export.graph import free_name, graphs_in, rename, value_names
 
@@ -24,7 +25,6 @@ SUFFIX = {FLOAT: "_float", HALF: "_half"}
 LARGEST = float(np.finfo(np.float16).max)
 # What is run to see all values inside, which are kept until it is done.
 FRAMES_AT_ONCE = 8
-LOG_SEVERITY_ERROR = 3
 
 
 def to_half(source: Path, path: Path, frames: NDArray[np.float32]) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deploy.progress import Progress, silent
 from deploy.runtimes import open_runtime
 from toolchain.errors import ExportError
+from toolchain.export.onnx_file import INPUT
 
 # What is quantised, where the weights are in the file.
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -87,9 +88,8 @@ def quantise(source: Path, path: Path, frames: NDArray[np.float32], nodes: Seque
 
     class Frames(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            name = onnx.load(source).graph.input[0].name
             starts = range(0, len(frames), CALIBRATION_BATCH)
-            self._batches = iter([{name: frames[at : at + CALIBRATION_BATCH]} for at in starts])
+            self._batches = iter([{INPUT: frames[at : at + CALIBRATION_BATCH]} for at in starts])
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(self._batches, None)

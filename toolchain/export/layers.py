@@ -7,14 +7,14 @@ quantised on its way to a layer, or right after it, counts as the integers that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
-from deploy.bundle import Layer
+from deploy.bundle import Layer, sum_if_known
 from toolchain.errors import ExportError
 
 Shape = tuple[int, ...]
@@ -74,9 +74,9 @@ def layers_of(model: ModelProto) -> tuple[Layer, ...]:
                 name=node.name,
                 op=node.op_type,
                 macs=_macs(node, tensors),
-                bytes_in=_sum(each.size_bytes for each in inputs if not each.constant),
-                bytes_out=_sum(each.size_bytes for each in outputs),
-                bytes_weights=_sum(each.size_bytes for each in inputs if each.constant),
+                bytes_in=sum_if_known(each.size_bytes for each in inputs if not each.constant),
+                bytes_out=sum_if_known(each.size_bytes for each in outputs),
+                bytes_weights=sum_if_known(each.size_bytes for each in inputs if each.constant),
             )
         )
     return tuple(rows)
@@ -117,12 +117,6 @@ def _constant(node: NodeProto) -> TensorProto | None:
         return None
     value = node.attribute[0].t
     return TensorProto(dims=value.dims, data_type=value.data_type, name=node.output[0])
-
-
-def _sum(sizes: Iterable[int | None]) -> int | None:
-    """The sum, unknown where one of them is."""
-    known = list(sizes)
-    return None if None in known else sum(filter(None, known))
 
 
 def _size_bytes(shape: Shape | None, kind: int) -> int | None:

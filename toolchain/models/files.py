@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from deploy.errors import first_line
 from toolchain.errors import ModelError
 from toolchain.models.building import build_model
 from toolchain.models.own import is_own
@@ -107,7 +108,7 @@ def _require_logits(path: Path, model: nn.Module, card: ModelCard) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return first_line(error)[:300]
 
 
 def load_weights(path: str | PathLike[str], architecture: str, classes: int, length: int) -> nn.Module:

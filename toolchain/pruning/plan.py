@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from deploy.errors import first_line
 from toolchain.cost import cost
 from toolchain.errors import PlanError
 from toolchain.models import ModelCard
@@ -215,8 +216,9 @@ def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:
     try:
         found = find_units(model, np.zeros((1, *plan.frame_shape), dtype=np.float32), plan.settings.get("units"))
     except Exception as error:  # whatever the model raises on frames that are not its own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise PlanError(f"the plan is for a model of {len(plan.units)} units; {reason[0]}. {way_out}") from error
+        raise PlanError(
+            f"the plan is for a model of {len(plan.units)} units; {first_line(error)}. {way_out}"
+        ) from error
     if [_weight(unit) for unit in found] != [_weight(unit) for unit in plan.units]:
         raise PlanError(
             f"the plan is for a model of {len(plan.units)} units, this one has {len(found)}; "

@@ -20,18 +20,10 @@ CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(noise_set, tmp_path_factory):
     """400 frames of noise of 64 samples, 5 classes, 4 SNRs, at 200 kHz."""
     path = tmp_path_factory.mktemp("data") / "frames.h5"
-    write_h5(
-        path,
-        iq=np.random.default_rng(0).normal(size=(400, 2, 64)).astype(np.float32),
-        label=np.tile(np.arange(5), 80),
-        snr_db=np.repeat([0.0, 6.0, 12.0, 18.0], 100).astype(np.float32),
-        classes=CLASSES,
-        sample_rate_hz=200e3,
-        made_by="noise",
-    )
+    noise_set(path, classes=CLASSES, length=64, sample_rate_hz=200e3)
     return open_dataset(path)
 
 
