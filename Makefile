@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: about four minutes on two cores
+quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: four to six minutes on two cores
 	$(BIN)/thinwave quickstart
 
 test: $(VENV)/dev.stamp ## the tests, without the slow ones

@@ -28,6 +28,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+# This folder, in which a program hides the package of its name.
+sys.path.pop(0)
+
 from deploy.host import describe_host
 from toolchain.data import BatchReader, Dataset, Part, convert_to_h5, from_memory, open_dataset
 from toolchain.data.formats.rml2018 import CLASSES

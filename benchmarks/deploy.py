@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-# This folder, in which this file hides the package of its name.
+# This folder, in which a program hides the package of its name.
 sys.path.pop(0)
 
 from deploy.affinity import cores_for, pin_to, thread_environment

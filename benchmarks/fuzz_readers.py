@@ -37,6 +37,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+# This folder, in which a program hides the package of its name.
+sys.path.pop(0)
+
 from deploy.command_line import stderr
 from deploy.host import describe_host
 from deploy.progress import progress_bar

@@ -20,6 +20,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+# This folder, in which a program hides the package of its name: what it hides is imported first.
+sys.path.pop(0)
+
+import deploy  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from method_parts.grid import LARGER, PARTS, Cell, cells_of, quick_grid
 from method_parts.records import Records, base_key
 from method_parts.schedule import Estimate, Schedule, duration, needed

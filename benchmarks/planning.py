@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+# This folder, in which a program hides the package of its name.
+sys.path.pop(0)
+
 from deploy.host import describe_host
 from toolchain.models import create_model
 from toolchain.pruning import plan_layers, segment

@@ -23,6 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+# This folder, in which a program hides the package of its name.
+sys.path.pop(0)
+
 from deploy.host import describe_host
 from toolchain.data.generator import generate
 

@@ -70,7 +70,7 @@ def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: b
 @set_option
 @replace_option
 def quickstart(data_file: str | None, out: Path, assignments: tuple[str, ...], replace: bool) -> None:
-    """The whole way in four minutes: train a receiver model, prune it, export it, measure it."""
+    """The whole way in a few minutes: train a receiver model, prune it, export it, measure it."""
     require_extra()
     with as_file(files("toolchain.recipes") / "quickstart.toml") as recipe:
         # As a TOML string, whatever the name looks like.
