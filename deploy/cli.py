@@ -29,7 +29,7 @@ from deploy.suggestion import did_you_mean
 
 FOLDER = click.Path(path_type=Path)
 # Timed seconds a process.
-TIMED_S = {"quick": 3.0, "official": 60.0}
+QUICK_S, OFFICIAL_S = 3.0, 60.0
 
 
 def precision_option(*, default: Precision | None = None, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002
@@ -92,8 +92,8 @@ threads_option = click.option(
     show_default=True,
     help="Fresh processes; the intervals are over them.",
 )
-@click.option("--quick", "quick_or_official", flag_value="quick", help="Time 3 s a process. This is the default.")
-@click.option("--official", "quick_or_official", flag_value="official", help="Time 60 s a process.")
+@click.option("--quick", is_flag=True, help="Time 3 s a process. This is the default.")
+@click.option("--official", is_flag=True, help="Time 60 s a process.")
 @click.option("--seconds", type=float, help="Timed seconds a process, at most 120, in place of these.")
 @click.option(
     "--layers",
@@ -114,15 +114,17 @@ def profile(
     batch: int | None,
     target: str | None,
     processes: int,
-    quick_or_official: str | None,
+    quick: bool,
+    official: bool,
     seconds: float | None,
     with_layers: bool,
     samples_path: str | None,
     json_path: str | None,
 ) -> None:
     """Measure latency on this machine: single stream, host to host, in fresh processes."""
-    if seconds is not None and quick_or_official is not None:
-        raise click.UsageError(f"--seconds and --{quick_or_official} both say how long; give one")
+    asked = {"--quick": quick, "--official": official, "--seconds": seconds is not None}
+    if len(how_long := [name for name, given in asked.items() if given]) > 1:
+        raise click.UsageError(f"{' and '.join(how_long)} each say how long; give one")
     from deploy.latency_table import latency_table, layer_table, looks_table, reservations, summary
     from deploy.profiling import AGAINST, BUNDLE, open_subject
     from deploy.profiling import profile as profile_subject
@@ -142,7 +144,7 @@ def profile(
             threads=threads,
             batch=batch,
             processes=processes,
-            seconds=TIMED_S[quick_or_official or "quick"] if seconds is None else seconds,
+            seconds=OFFICIAL_S if official else QUICK_S if seconds is None else seconds,
             with_layers=with_layers,
             samples_path=Path(samples_path) if samples_path else None,
             progress=progress,

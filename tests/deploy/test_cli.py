@@ -54,10 +54,17 @@ def test_profile_takes_somebody_elses_onnx_and_shows_its_layers(mean_model, caps
     assert "while watched" in shown
 
 
-@pytest.mark.parametrize("flag", ["--quick", "--official"])
-def test_profile_takes_one_word_on_how_long(bundle_folder, capsys, flag):
-    assert run("profile", bundle_folder(), flag, "--seconds", 1) == 2
-    assert f"--seconds and {flag} both say how long; give one" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--quick", "--seconds", 1), "--quick and --seconds"),
+        (("--seconds", 1, "--official"), "--official and --seconds"),
+        (("--quick", "--official"), "--quick and --official"),
+    ],
+)
+def test_profile_takes_one_word_on_how_long(bundle_folder, capsys, words, told):
+    assert run("profile", bundle_folder(), *words) == 2
+    assert f"{told} each say how long; give one" in capsys.readouterr().err
 
 
 def test_profile_of_no_seconds_is_refused(bundle_folder, capsys):
