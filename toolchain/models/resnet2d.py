@@ -49,13 +49,14 @@ class PooledShortcut(nn.Module):
 
     def __init__(self, added: int) -> None:
         super().__init__()
-        # Rounding up, as the branch's convolution of stride 2 does.
-        self.pool = nn.AvgPool2d(2, ceil_mode=True)
         self.added = added
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, channels + added, height/2, width/2), rounded up."""
-        return F.pad(self.pool(x), (0, 0, 0, 0, 0, self.added))
+        # Of one row there is nothing to average with: OpenVINO refuses a window that is larger than the image.
+        window = (min(2, x.shape[2]), min(2, x.shape[3]))
+        # Rounding up, as the branch's convolution of stride 2 does.
+        return F.pad(F.avg_pool2d(x, window, ceil_mode=True), (0, 0, 0, 0, 0, self.added))
 
     def extra_repr(self) -> str:
         """What ``print`` shows of it."""
