@@ -133,8 +133,9 @@ class Reference(NamedFile):
 class Manifest(Strict):
     """What ``manifest.json`` says. ``classes`` are the names of the modulations in the order of the logits.
 
-    ``plan`` says what was pruned away, for people. ``manifest_sha256`` is the SHA-256 of the manifest's own text, with
-    zeros in its place.
+    ``plan`` says what was pruned away, for people. ``trtexec`` is what measures where thinwave does not run: a script for
+    NVIDIA's tool, and models in a form that TensorRT 8 reads. ``manifest_sha256`` is the SHA-256 of the manifest's own
+    text, with zeros in its place.
     """
 
     schema_version: Schema = Field(default=SCHEMA, alias="schema")
@@ -144,6 +145,7 @@ class Manifest(Strict):
     input: InputFormat
     precisions: dict[Precision, ModelFile] = Field(min_length=1)
     reference: Reference | None = None
+    trtexec: tuple[NamedFile, ...] = ()
     versions: dict[str, str]
     manifest_sha256: Sha256 = NO_HASH
 
@@ -153,6 +155,8 @@ class Manifest(Strict):
             yield f"precisions.{precision}", entry
         if self.reference is not None:
             yield "reference", self.reference
+        for number, carried in enumerate(self.trtexec):
+            yield f"trtexec.{number}", carried
 
 
 @dataclass(frozen=True)

@@ -6,162 +6,25 @@ One command, one call. What a command needs is imported when it runs, so that ``
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from deploy.batches import AT_ONCE, MOST_BATCH
+from deploy.batches import AT_ONCE
+from deploy.cli_options import FOLDER, precision_option, runtime_option, threads_option
+from deploy.cli_profile import profile
+from deploy.cli_targets import targets
 from deploy.command_line import (
     CONTEXT,
-    Decorated,
     JsonCommand,
     end_on_sigterm,
     json_option,
     run_command_line,
     stderr,
     stdout,
-    writable_file,
     write_json,
 )
-from deploy.names import PRECISIONS, RUNTIME_NAMES, Precision
-from deploy.suggestion import did_you_mean
-
-FOLDER = click.Path(path_type=Path)
-# Timed seconds a process.
-QUICK_S, OFFICIAL_S = 3.0, 60.0
-
-
-def precision_option(*, default: Precision | None = None, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002
-    """``--precision NAME``; ``help`` says what is taken where there is no ``default``."""
-    return click.option(
-        "--precision", type=click.Choice(PRECISIONS), default=default, show_default=default is not None, help=help
-    )
-
-
-def runtime_option(*, default: str | None, best: bool, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002
-    """``--runtime NAME``, ``best`` among the names or not; one that is misspelled is told before any work."""
-    names = (*RUNTIME_NAMES, "best") if best else RUNTIME_NAMES
-
-    def known(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-        if value is not None and value not in names:
-            raise click.BadParameter(
-                f'no runtime is named "{value}"{did_you_mean(value, names)}; there are: {", ".join(names)}',
-                context,
-                option,
-            )
-        return value
-
-    return click.option(
-        "--runtime", metavar="NAME", callback=known, default=default, show_default=default is not None, help=help
-    )
-
-
-threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads, as many as cores at most."
-)
-
-
-@click.command(
-    cls=JsonCommand,
-    context_settings=CONTEXT,
-    epilog="\b\nExamples:\n"
-    "  thinwave profile out/pruned --against out/original --json latency.json\n"
-    "  thinwave profile out/pruned --runtime best\n"
-    "  thinwave profile out/pruned --precision int8 --runtime openvino --layers\n"
-    "  thinwave profile theirs.onnx --batch 64 --official",
-)
-@click.argument("bundle_path", metavar="BUNDLE|FILE.onnx", type=FOLDER)
-@click.option(
-    "--against", "against_path", metavar="BUNDLE2", type=FOLDER, help="Measure in turns with this one: speed-up."
-)
-@precision_option(help="Which file. [default: the target's]")
-@runtime_option(
-    default=None,
-    best=True,
-    help=f"{', '.join(RUNTIME_NAMES)}; or best: the fastest that is here, answers as it did at export, and loses at "
-    "most half a point of accuracy against the original. [default: the target's]",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads, each pinned to a core. [default: the target's]")
-@click.option("--batch", type=click.IntRange(min=1, max=MOST_BATCH), help="Frames a run. [default: the target's]")
-@click.option("--target", metavar="NAME|FILE", help="Target profile. [default: the one for this machine]")
-@click.option(
-    "--processes",
-    type=click.IntRange(min=2),
-    default=10,
-    show_default=True,
-    help="Fresh processes; the intervals are over them.",
-)
-@click.option("--quick", is_flag=True, help="Time 3 s a process. This is the default.")
-@click.option("--official", is_flag=True, help="Time 60 s a process.")
-@click.option("--seconds", type=float, help="Timed seconds a process, at most 120, in place of these.")
-@click.option(
-    "--layers",
-    "with_layers",
-    is_flag=True,
-    help="Say where the time goes, layer by layer, and what bounds each: launching (the time of the quickest layer), memory "
-    "(its bytes at the bandwidth of a copy in cache), or arithmetic (its products at the rate of a float32 matrix product). "
-    "These rates are measured on the processor: they count there alone, the last in fp32 alone.",
-)
-@click.option("--samples", "samples_path", metavar="FILE", callback=writable_file, help="Keep every sample in an .npz.")
-@json_option
-def profile(
-    bundle_path: Path,
-    against_path: Path | None,
-    precision: Precision | None,
-    runtime: str | None,
-    threads: int | None,
-    batch: int | None,
-    target: str | None,
-    processes: int,
-    quick: bool,
-    official: bool,
-    seconds: float | None,
-    with_layers: bool,
-    samples_path: str | None,
-    json_path: str | None,
-) -> None:
-    """Measure latency on this machine: single stream, host to host, in fresh processes."""
-    asked = {"--quick": quick, "--official": official, "--seconds": seconds is not None}
-    if len(how_long := [name for name, given in asked.items() if given]) > 1:
-        raise click.UsageError(f"{' and '.join(how_long)} each say how long; give one")
-    from deploy.latency_table import latency_table, layer_table, looks_table, reservations, summary
-    from deploy.profiling import AGAINST, BUNDLE, open_subject
-    from deploy.profiling import profile as profile_subject
-    from deploy.progress import progress_bar
-    from deploy.targets import load_target, this_machine
-
-    profile_of = load_target(target) if target else this_machine()
-    subject = open_subject(bundle_path)
-    against = open_subject(against_path) if against_path else None
-    with progress_bar(stderr, "processes") as progress:
-        found = profile_subject(
-            subject,
-            against,
-            target=profile_of,
-            precision=precision,
-            runtime=runtime,
-            threads=threads,
-            batch=batch,
-            processes=processes,
-            seconds=OFFICIAL_S if official else QUICK_S if seconds is None else seconds,
-            with_layers=with_layers,
-            samples_path=Path(samples_path) if samples_path else None,
-            progress=progress,
-        )
-    if json_path:
-        write_json(json_path, found.to_json())
-    if json_path != "-":
-        console = stdout()
-        if found.looks:
-            console.print(looks_table(found.looks, (found.runtime, found.precision)))
-        console.print(latency_table(found.measurement, {BUNDLE: str(bundle_path), AGAINST: str(against_path)}))
-        for sentence in summary(found.measurement, subject.length, subject.sample_rate_hz, BUNDLE):
-            console.print(sentence)
-        if found.layers is not None:
-            console.print(layer_table(found.layers))
-    for sentence in reservations(found.measurement):
-        stderr.print(f"note: {sentence}")
+from deploy.names import Precision
 
 
 @click.command(
@@ -276,20 +139,6 @@ def doctor(json_path: str | None) -> None:
     if json_path != "-":
         stdout().print(doctor_table("runtimes", runtimes))
         stdout().print(doctor_table("measuring", measuring))
-
-
-@click.command(cls=JsonCommand, context_settings=CONTEXT, epilog="\b\nExample:\n  thinwave targets")
-@json_option
-def targets(json_path: str | None) -> None:
-    """List the target profiles, and say which is this machine."""
-    from deploy.targets import list_targets
-    from deploy.targets_table import targets_table, targets_to_json
-
-    profiles = list_targets()
-    if json_path:
-        write_json(json_path, targets_to_json(profiles))
-    if json_path != "-":
-        stdout().print(targets_table(profiles))
 
 
 DEVICE_COMMANDS: tuple[click.Command, ...] = (check, profile, build, classify, doctor, targets)

@@ -6,6 +6,7 @@ DeployError
 ├── RuntimeNotFoundError  a runtime that is not installed here
 ├── RuntimeRefusedError   a runtime that refused a model or an input
 ├── MeasurementError      a measurement that could not be made
+├── DeviceError           another machine that cannot be reached, or cannot do what is asked
 └── DatasetError          a file of frames that is missing, damaged, of another format, or unfit for the job
 
 Each message says what was asked, what was found, what was expected, and the way out. The command line prints it and
@@ -37,6 +38,10 @@ class RuntimeRefusedError(DeployError):
 
 class MeasurementError(DeployError):
     """A measurement that could not be made."""
+
+
+class DeviceError(DeployError):
+    """Another machine that cannot be reached, or cannot do what is asked."""
 
 
 class DatasetError(DeployError):

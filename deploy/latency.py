@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from deploy.latency_child import Opened, Request, What
 from deploy.machine_state import change_of_state, machine_state
 from deploy.names import Executed, Precision
 from deploy.progress import Progress, silent
+from deploy.python_command import python_command
 from deploy.results import LatencyRecord, Ratio
 from deploy.runtimes.base import Float32
 
@@ -104,7 +104,7 @@ def measure(
     samples_path: Path | None = None,
     scratch: Path | None = None,
     progress: Progress = silent,
-    child_command: Sequence[str] = (sys.executable,),
+    child_command: Sequence[str] | None = None,
 ) -> Measurement:
     """Measure one model, or two against each other, as the module says.
 
@@ -113,7 +113,8 @@ def measure(
     ``warmup_limit_s``, and then ``stable`` is false in the record), then times for ``seconds`` altogether and at least
     ``least_runs`` of each model, at most 120 s.
     ``samples_path`` receives all samples as ``.npz``, an array ``<name>.process<number>`` each; ``scratch`` is a folder
-    for what the processes exchange. ``child_command`` starts a Python with thinwave in it: an emulator, ``taskset``.
+    for what the processes exchange. ``child_command`` starts a Python with thinwave in it, in place of
+    :func:`deploy.python_command.python_command`.
 
     Raises MeasurementError for arguments that cannot be measured with, and where a process fails.
     """
@@ -214,12 +215,12 @@ def _opened(name: str, model: Model) -> Opened:
 
 
 def _ask(
-    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str], name: str
+    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str] | None, name: str
 ) -> dict[str, Any]:
     # What lies in the user's working directory must not come before the installed packages.
     environment = {**thread_environment(request.threads), "PYTHONSAFEPATH": "1"}
     return ask_child(
-        [*child_command, *CHILD],
+        [*(child_command or python_command()), *CHILD],
         request.to_line(),
         environment=environment,
         tell=lambda stage: progress(number, steps, stage),
@@ -237,7 +238,7 @@ def ask_for(
     runs: int = 0,
     samples: Sequence[Path] = (),
     seconds: float = FOOTPRINT_S,
-    child_command: Sequence[str] = (sys.executable,),
+    child_command: Sequence[str] | None = None,
     number: int = 0,
     steps: int = 1,
     progress: Progress = silent,
@@ -264,7 +265,7 @@ def ask_for(
 
 
 def _measure_in_child(
-    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str]
+    request: Request, number: int, steps: int, progress: Progress, child_command: Sequence[str] | None
 ) -> _Sample:
     name = f"process {number + 1} of {steps}"
     for path in request.samples:

@@ -19,7 +19,9 @@ ON_DEVICE = "  without transfers"
 # Rows, not columns: two models then fit a terminal of 80 columns, and a log file.
 ROWS: dict[str, Callable[[LatencyRecord], str]] = {
     "p50": lambda record: _figure(record.p50_ms),
-    "  95 % interval": lambda record: " to ".join(map(_figure, _condition(record, "p50_interval_ms"))),
+    "  95 % interval": lambda record: _or_unknown(
+        record, "p50_interval_ms", lambda ends: " to ".join(map(_figure, ends))
+    ),
     ON_DEVICE: lambda record: _or_unknown(record, "on_device_p50_ms", _figure),
     "p90": lambda record: _figure(record.p90_ms),
     "p95": lambda record: _figure(record.p95_ms),
@@ -140,7 +142,7 @@ def reservations(measurement: Measurement) -> Iterator[str]:
         if written not in (None, record.precision):
             yield f"{name}: the file is {written}, and {record.runtime} executed {record.precision}"
     record = next(iter(measurement.models.values())).record
-    if _condition(record, "processes") < GOOD_PROCESSES:
+    if (_condition(record, "processes") or 0) < GOOD_PROCESSES:
         yield f"fewer than {GOOD_PROCESSES} processes: the intervals are wide and may mislead"
     if periods := _condition(record, "quota_throttled_periods"):
         yield f"the container's CPU quota stopped the process in {periods} periods"
@@ -151,10 +153,11 @@ def reservations(measurement: Measurement) -> Iterator[str]:
 
 
 def _condition(record: LatencyRecord, name: str) -> Any:
-    return record.conditions[name]
+    """What is said of it; None where it is not known, or was measured by something that does not say."""
+    return record.conditions.get(name)
 
 
-def _or_unknown(record: LatencyRecord, name: str, say: Callable[[float], str]) -> str:
+def _or_unknown(record: LatencyRecord, name: str, say: Callable[[Any], str]) -> str:
     value = _condition(record, name)
     return "unknown" if value is None else say(value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from deploy.bundle import Layer, sum_if_known
 from deploy.latency import Model, ask_for
 from deploy.names import Executed
 from deploy.runtimes.base import Float32
+from deploy.strict_reading import Strict
 
 RUNS = 200
 # What exported models call their output.
@@ -70,6 +70,27 @@ class LayerProfile:
             "layers": [{**vars(row), "covers": list(row.covers)} for row in self.rows],
         }
 
+    @classmethod
+    def from_json(cls, told: ToldLayers) -> LayerProfile:
+        """What :meth:`to_json` gave, read back."""
+        return cls(
+            rows=told.layers,
+            precision=told.precision,
+            runtime_version=told.runtime_version,
+            peaks=told.peaks,
+            least_ms=told.least_ms,
+        )
+
+
+class ToldLayers(Strict):
+    """The form of a layer profile's JSON."""
+
+    runtime_version: str
+    precision: Executed
+    peaks: dict[str, float | None]
+    least_ms: float
+    layers: tuple[LayerRow, ...]
+
 
 def profile_layers(
     model: Model,
@@ -78,7 +99,6 @@ def profile_layers(
     *,
     threads: int = 1,
     batch: int = 1,
-    child_command: Sequence[str] = (sys.executable,),
 ) -> LayerProfile:
     """Time the layers of ``model`` in a fresh process on ``frames`` (n, 2, length), ``batch`` at a time.
 
@@ -87,7 +107,7 @@ def profile_layers(
     with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
         path = Path(folder) / "frames.npy"
         np.save(path, frames, allow_pickle=False)
-        said = ask_for("layers", model, path, threads=threads, batch=batch, runs=RUNS, child_command=child_command)
+        said = ask_for("layers", model, path, threads=threads, batch=batch, runs=RUNS)
     return rows_of(said, known, batch, model.runtime)
 
 

@@ -45,6 +45,16 @@ def change_of_state(before: Mapping[str, JsonValue], after: Mapping[str, JsonVal
     return changed
 
 
+def power_modes(root: Path = ROOT) -> dict[str, int]:
+    """Return the power modes that this machine has, name to number; empty where it is no Jetson."""
+    rows = re.findall(
+        r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>",
+        read_text(root / "etc/nvpmodel.conf") or "",
+        flags=re.MULTILINE,
+    )
+    return {name: int(number) for number, name in rows}
+
+
 def _by_name(values: Mapping[str, float]) -> JsonValue:
     return dict(values) or None
 
@@ -60,12 +70,7 @@ def _power_mode(root: Path) -> str | None:
     if found is None:
         return None
     number = int(found.group(1))
-    modes = re.findall(
-        r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>",
-        read_text(root / "etc/nvpmodel.conf") or "",
-        flags=re.MULTILINE,
-    )
-    return next((str(name) for mode, name in modes if int(mode) == number), str(number))
+    return next((name for name, mode in power_modes(root).items() if mode == number), str(number))
 
 
 def _governor(root: Path) -> str | None:

@@ -18,3 +18,6 @@ RuntimeName = Literal[
     "tensorrt-rtx",
 ]
 RUNTIME_NAMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+# Of devices whose system is too old for thinwave: NVIDIA's own tool measures there, and its export is read.
+TRTEXEC: Literal["trtexec"] = "trtexec"
+MeasuredWith = RuntimeName | Literal["trtexec"]

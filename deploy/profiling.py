@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
 
 from deploy.bundle import Bundle, Layer, open_bundle
 from deploy.bundle_check import check_bundle
 from deploy.errors import BundleError, MeasurementError, RuntimeNotFoundError, RuntimeRefusedError
 from deploy.host import describe_host
-from deploy.latency import Measurement, Model, ask_for, check_arguments, measure
-from deploy.layer_profile import LayerProfile, profile_layers
+from deploy.latency import Measurement, Model, ModelLatency, ask_for, check_arguments, measure
+from deploy.layer_profile import LayerProfile, ToldLayers, profile_layers
 from deploy.memory import check_memory
 from deploy.names import PRECISIONS, Precision
 from deploy.noise import noise_frames
@@ -22,9 +23,12 @@ from deploy.parity import MOST_POINTS_LOST
 from deploy.progress import Progress, silent
 from deploy.reference import reference_frames
 from deploy.regular_file import FILE, FOLDER, kind_of
+from deploy.results import LatencyRecord, Ratio
 from deploy.runtimes import version_here
 from deploy.runtimes.base import Float32
-from deploy.targets import Target, check_is_here
+from deploy.strict_reading import Strict, read_strictly
+from deploy.target_profile import Target
+from deploy.targets import check_is_here
 
 # Names in the measurement, the samples and the JSON. The ratio is against / bundle: how much faster the bundle is.
 AGAINST, BUNDLE = "against", "bundle"
@@ -77,11 +81,18 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What was measured, in which ``runtime`` and ``precision``; ``looks`` are those that it was chosen from."""
+    """What was measured, in which ``runtime`` and ``precision``, on which ``host``.
+
+    ``looks`` are those that runtime and precision were chosen from. The frames have ``length`` samples, taken at
+    ``sample_rate_hz`` where that is known.
+    """
 
     measurement: Measurement
     runtime: str
     precision: Precision
+    host: dict[str, JsonValue]
+    length: int
+    sample_rate_hz: float | None
     looks: tuple[Look, ...] = ()
     layers: LayerProfile | None = None
 
@@ -90,11 +101,51 @@ class Profile:
         models = self.measurement.models
         return {
             "latency": [models[name].record.to_json() for name in (BUNDLE, AGAINST) if name in models],
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "length": self.length,
+            "sample_rate_hz": self.sample_rate_hz,
             "speed_up": self.measurement.ratio.to_json() if self.measurement.ratio else None,
             "looks": [vars(look) for look in self.looks],
             "layers": None if self.layers is None else self.layers.to_json(),
-            "host": describe_host(),
+            "host": self.host,
         }
+
+    @classmethod
+    def from_json(cls, data: object, *, where: str) -> Profile:
+        """Read what :meth:`to_json` gave, on another machine perhaps; the samples are not in it.
+
+        Raises MeasurementError with every problem, naming ``where``.
+        """
+        told = read_strictly(_Told, data, where=where, error=MeasurementError)
+        models = {
+            name: ModelLatency(record=record, samples_ns=())
+            for name, record in zip((BUNDLE, AGAINST), told.latency, strict=False)
+        }
+        return cls(
+            measurement=Measurement(models=models, ratio=told.speed_up),
+            runtime=told.runtime,
+            precision=told.precision,
+            host=told.host,
+            length=told.length,
+            sample_rate_hz=told.sample_rate_hz,
+            looks=told.looks,
+            layers=None if told.layers is None else LayerProfile.from_json(told.layers),
+        )
+
+
+class _Told(Strict):
+    """The form of a profile's JSON."""
+
+    latency: tuple[LatencyRecord, ...] = Field(min_length=1, max_length=2)
+    runtime: str
+    precision: Precision
+    length: PositiveInt
+    sample_rate_hz: PositiveFloat | None
+    speed_up: Ratio | None
+    looks: tuple[Look, ...]
+    layers: ToldLayers | None
+    host: dict[str, JsonValue]
 
 
 def open_subject(path: Path) -> Subject:
@@ -186,7 +237,14 @@ def profile(
     if with_layers:
         layers = profile_layers(models[BUNDLE], subject.layers(chosen_precision), frames, threads=threads, batch=batch)
     return Profile(
-        measurement=measurement, runtime=chosen_runtime, precision=chosen_precision, looks=looks, layers=layers
+        measurement=measurement,
+        runtime=chosen_runtime,
+        precision=chosen_precision,
+        host=describe_host(),
+        length=subject.length,
+        sample_rate_hz=subject.sample_rate_hz,
+        looks=looks,
+        layers=layers,
     )
 
 

@@ -7,7 +7,7 @@ The command line gives it a bar. Where nobody watches (a log file, CI) the bar b
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -33,8 +33,15 @@ def silent(done: int, total: int, note: str = "") -> None:
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Progress]:
     """Show a bar with the time left on ``console`` while the block runs; on a log, a plain line every 15 s."""
+    with progress_bars(console, [title]) as (progress,):
+        yield progress
+
+
+@contextmanager
+def progress_bars(console: Console, titles: Sequence[str]) -> Iterator[list[Progress]]:
+    """The same with a bar a title, for work that goes on side by side."""
     if not console.is_terminal:
-        yield _plain_lines(console, title)
+        yield [_plain_lines(console, title) for title in titles]
         return
     columns = (
         TextColumn("  {task.description}", markup=False),
@@ -46,20 +53,23 @@ def progress_bar(console: Console, title: str) -> Iterator[Progress]:
         TextColumn("{task.fields[note]}", markup=False),
     )
     with RichProgress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(title, total=None, note="")
+        yield [_bar(bars, title) for title in titles]
 
-        known = 0
 
-        def show(done: int, total: int, note: str = "") -> None:
-            nonlocal known
-            if total != known:
-                # Another piece of work, or one taken up half way: the speed is that from here on.
-                known = total
-                bars.reset(task, completed=done, total=total, note=note)
-            else:
-                bars.update(task, completed=done, note=note)
+def _bar(bars: RichProgress, title: str) -> Progress:
+    task = bars.add_task(title, total=None, note="")
+    known = 0
 
-        yield show
+    def show(done: int, total: int, note: str = "") -> None:
+        nonlocal known
+        if total != known:
+            # Another piece of work, or one taken up half way: the speed is that from here on.
+            known = total
+            bars.reset(task, completed=done, total=total, note=note)
+        else:
+            bars.update(task, completed=done, note=note)
+
+    return show
 
 
 def _plain_lines(console: Console, title: str) -> Progress:

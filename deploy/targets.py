@@ -1,87 +1,34 @@
-"""Target profiles: what is known of a device, each figure with where it comes from, and how it is measured.
+"""Which target profiles there are, and which of them this machine is.
 
 A profile is a TOML file, in ``targets/`` or anywhere. It is read strictly; all that is wrong with it is told at once.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, JsonValue, PositiveInt, model_validator
+from pydantic import JsonValue
 
-from deploy.batches import MOST_BATCH
 from deploy.errors import TargetError
 from deploy.host import machine, processor_facts
-from deploy.names import Precision, RuntimeName
+from deploy.kernel_files import ROOT, read_text
 from deploy.regular_file import read_whole
-from deploy.strict_reading import Strict, read_strictly
+from deploy.strict_reading import read_strictly
 from deploy.suggestion import did_you_mean
+from deploy.target_profile import READ_HERE, Figure, Target
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
-READ_HERE = "read from the machine"
+DEVICE_TREE = "proc/device-tree/compatible"
 # One has a few KiB.
 MOST_PROFILE_BYTES = 1 << 20
-
-
-class Figure(Strict):
-    """A number about a device and where it comes from; one that is read from the machine has no value in the file."""
-
-    value: float | None = None
-    source: Literal["vendor", "computed", "measured here", "assumed", "read from the machine"]
-
-    @model_validator(mode="after")
-    def _value_unless_read_here(self) -> Figure:
-        if (self.value is None) != (self.source == READ_HERE):
-            raise ValueError(f'a figure has a value, or the source "{READ_HERE}", and never both')
-        return self
-
-
-class Identity(Strict):
-    """How the device is told from others: ``machine`` is its architecture under the kernel's name."""
-
-    machine: Literal["x86_64", "aarch64"]
-
-
-class Processor(Strict):
-    """The figures of the processor; units in the names."""
-
-    cores: Figure
-    vector_bits: Figure
-    last_level_cache_bytes: Figure
-    memory_bytes: Figure
-
-
-class Measuring(Strict):
-    """How the device is measured where the command line says nothing else."""
-
-    runtime: RuntimeName
-    threads: PositiveInt
-    batch: Annotated[int, Field(ge=1, le=MOST_BATCH)]
-    precision: Precision
-
-
-class Target(Strict):
-    """One device, or one kind of device."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    description: str = Field(min_length=1)
-    identity: Identity
-    processor: Processor
-    runtimes: tuple[RuntimeName, ...] = Field(min_length=1)
-    measuring: Measuring
-
-    @model_validator(mode="after")
-    def _measured_with_one_of_its_runtimes(self) -> Target:
-        if self.measuring.runtime not in self.runtimes:
-            raise ValueError(f"measuring.runtime {self.measuring.runtime} is not among runtimes {list(self.runtimes)}")
-        return self
 
 
 def load_target(name_or_path: str | Path) -> Target:
@@ -114,25 +61,45 @@ def list_targets() -> list[Target]:
     return sorted(profiles, key=lambda target: target.name)
 
 
-def is_here(target: Target) -> bool:
+def is_here(target: Target, root: Path = ROOT) -> bool:
     """Say whether this machine is one that the profile describes."""
-    return target.identity.machine == machine()
+    return how_known(target, root) is not None
+
+
+def how_known(target: Target, root: Path = ROOT) -> str | None:
+    """Say by what this machine is known to be one that the profile describes; None where it is none."""
+    if target.identity.machine != machine():
+        return None
+    if not target.identity.device_tree:
+        return f"its architecture is {machine()}"
+    named = next((name for name in target.identity.device_tree if name in _device_tree(root)), None)
+    return None if named is None else f"its device tree says that it is {named}"
 
 
 def check_is_here(target: Target) -> None:
     """Raise TargetError where this machine is not one that the profile describes."""
-    if not is_here(target):
+    if is_here(target):
+        return
+    way_out = "run the command on the device itself, or name the device with --device"
+    if target.identity.machine != machine():
         raise TargetError(
-            f"target {target.name} is of architecture {target.identity.machine}, and this machine is {machine()}; "
-            "run the command on the device itself"
+            f"target {target.name} is of architecture {target.identity.machine}, and this machine is {machine()}; {way_out}"
         )
+    found = (read_text(ROOT / DEVICE_TREE) or "nothing").replace("\0", ", ")
+    raise TargetError(
+        f"target {target.name} is known by {' or '.join(target.identity.device_tree)} in its device tree, and that of this "
+        f"machine says {found}; {way_out}"
+    )
 
 
-def this_machine() -> Target:
-    """Return the first profile that describes this machine; raises TargetError where there is none."""
+def this_machine(root: Path = ROOT) -> Target:
+    """Return the profile that describes this machine, of a board before that of an architecture.
+
+    Raises TargetError where there is none.
+    """
     profiles = list_targets()
-    for target in profiles:
-        if is_here(target):
+    for target in sorted(profiles, key=lambda target: not target.identity.device_tree):
+        if is_here(target, root):
             return target
     names = ", ".join(target.name for target in profiles)
     raise TargetError(
@@ -141,10 +108,30 @@ def this_machine() -> Target:
 
 
 def figures_here(target: Target) -> dict[str, JsonValue]:
-    """Return the processor's figures by name, those read from the machine read from this one; None where unknown."""
-    facts = processor_facts()
-    figures = {name: getattr(target.processor, name) for name in Processor.model_fields}
-    return {name: facts[name] if figure.source == READ_HERE else figure.value for name, figure in figures.items()}
+    """Return the processor's and the memory's figures by name, those read from the machine read from this one.
+
+    None where one is unknown.
+    """
+    facts, processor = processor_facts(), target.processor
+    figures: dict[str, Figure | None] = {
+        "cores": processor.cores,
+        "vector_bits": processor.vector_bits,
+        "last_level_cache_bytes": processor.last_level_cache_bytes,
+        "memory_bytes": target.memory.size_bytes,
+    }
+    return {
+        name: None if figure is None else facts[name] if figure.source == READ_HERE else figure.value
+        for name, figure in figures.items()
+    }
+
+
+def _device_tree(root: Path) -> set[str]:
+    """The names under which the device tree knows this board, whole and in their parts; empty where there is none.
+
+    A Jetson's are ``nvidia,CARRIER+MODULE``, where an ending may say that the module is set up for its Super modes.
+    """
+    names = {name for name in (read_text(root / DEVICE_TREE) or "").split("\0") if name}
+    return names | {part.removesuffix("-super") for name in names for part in re.split("[,+]", name)}
 
 
 def _parse(text: str, *, where: str) -> Target:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from deploy.errors import DatasetError
 from deploy.frames.hdf5_dataset import DEFLATE, SHUFFLE, WAY_OUT, Hdf5Dataset, grid_of
 from deploy.frames.same_file import SameFile, same_file
+from deploy.python_command import python_command
 
 # No stream of deflate is shorter than a thousandth of what it becomes.
 MOST_DEFLATED_RATIO = 1032
@@ -108,7 +109,7 @@ def _ask_child(file: SameFile) -> tuple[dict[str, Any], NDArray[np.int64]]:
     divider = f"<{secrets.token_hex(16)}>"
     # Isolated, so that nothing is imported from the working directory or by the environment's wish. The file is handed
     # over open: whatever its name leads to by then, the child sees this one.
-    command = [sys.executable, "-I", "-S", "-c", _START, json.dumps(_module_paths()), str(_CHILD), divider]
+    command = [*python_command(), "-I", "-S", "-c", _START, json.dumps(_module_paths()), str(_CHILD), divider]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
     most_bytes = MOST_ANSWER_BYTES + file.size_bytes // 64
     with (

@@ -4,7 +4,7 @@ import pytest
 
 from deploy import targets
 from deploy.errors import TargetError
-from deploy.targets import check_is_here, figures_here, is_here, list_targets, load_target, this_machine
+from deploy.targets import check_is_here, figures_here, how_known, is_here, list_targets, load_target, this_machine
 
 PROFILE = """
 name = "board"
@@ -18,13 +18,44 @@ machine = "aarch64"
 cores = { value = 4, source = "vendor" }
 vector_bits = { value = 128, source = "vendor" }
 last_level_cache_bytes = { source = "read from the machine" }
-memory_bytes = { source = "read from the machine" }
+
+[memory]
+size_bytes = { source = "read from the machine" }
 
 [measuring]
 runtime = "onnxruntime"
 threads = 1
 batch = 1
 precision = "fp32"
+
+[budget]
+speedup = 2.0
+"""
+GPU = """
+[accelerator]
+name = "Ampere"
+compute_capability = "8.7"
+cores = { value = 1024, source = "vendor", note = "data sheet" }
+clock_mhz = { value = 918, source = "vendor" }
+
+[accelerator.peaks]
+fp32_gflops = { value = 1880, source = "computed", note = "cores x clock x 2" }
+
+[[power_modes]]
+name = "MAXN"
+source = "vendor"
+
+[[power_modes]]
+name = "10W"
+gpu_mhz = 612
+source = "vendor"
+
+[[jetpacks]]
+version = "6.2"
+tensorrt = "10.3.0"
+cuda = "12.6"
+python = "3.10"
+runtimes = ["onnxruntime"]
 """
 
 
@@ -123,6 +154,61 @@ def test_mistake_is_told_where_it_is(profile, old, new, message):
 def test_all_mistakes_are_told_at_once(profile):
     with pytest.raises(TargetError, match=r"(?s)board\.toml: 2 problems\n.*threads: missing\n.*thread: unknown"):
         load_target(profile("threads = 1", "thread = 1"))
+
+
+def test_profile_of_a_board_with_a_gpu_is_read(profile, tmp_path):
+    path = tmp_path / "jetson.toml"
+    path.write_text(PROFILE + GPU)
+    target = load_target(path)
+    assert target.accelerator.peaks.fp32_gflops.value == 1880
+    assert target.accelerator.cores.note == "data sheet"
+    assert [mode.name for mode in target.power_modes] == ["MAXN", "10W"]
+    assert target.jetpacks[0].python == "3.10"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "10W"', 'name = "MAXN"', "power_modes: a name is there twice: MAXN, MAXN"),
+        ('compute_capability = "8.7"', 'compute_capability = "87"', r"accelerator\.compute_capability: got \"87\""),
+        ("value = 918", "value = 0", "accelerator.clock_mhz: got 0, expected more than 0"),
+    ],
+)
+def test_mistake_about_a_gpu_is_told(old, new, message, tmp_path):
+    assert old in GPU
+    (tmp_path / "jetson.toml").write_text(PROFILE + GPU.replace(old, new))
+    with pytest.raises(TargetError, match=message):
+        load_target(tmp_path / "jetson.toml")
+
+
+def test_jetpack_with_a_runtime_that_the_profile_lacks_is_told(tmp_path):
+    (tmp_path / "jetson.toml").write_text(PROFILE + GPU.replace('["onnxruntime"]', '["tensorrt"]'))
+    with pytest.raises(TargetError, match=r"jetpack 6\.2: tensorrt is not among runtimes \['onnxruntime'\]"):
+        load_target(tmp_path / "jetson.toml")
+
+
+def test_board_is_known_by_its_device_tree(monkeypatch, tmp_path):
+    monkeypatch.setattr(targets, "machine", lambda: "aarch64")
+    (tmp_path / "board.toml").write_text(
+        PROFILE.replace('"aarch64"', '"aarch64"\ndevice_tree = ["p3767-0000", "p3767-0002"]')
+    )
+    board = load_target(tmp_path / "board.toml")
+    assert how_known(board, tmp_path) is None
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "compatible").write_bytes(b"nvidia,p3768-0000+p3767-0000-super\0nvidia,tegra234\0")
+    assert how_known(board, tmp_path) == "its device tree says that it is p3767-0000"
+    (tree / "compatible").write_bytes(b"nvidia,p3767-00001\0")
+    assert how_known(board, tmp_path) is None
+
+
+def test_board_comes_before_its_architecture(monkeypatch, tmp_path):
+    monkeypatch.setattr(targets, "machine", lambda: "aarch64")
+    assert this_machine(tmp_path).name == "arm64-cpu"
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "compatible").write_bytes(b"raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert this_machine(tmp_path).name == "raspberry-pi-5"
 
 
 def test_machine_of_another_architecture_is_not_the_target(monkeypatch, profile):

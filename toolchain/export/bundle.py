@@ -32,6 +32,7 @@ from toolchain.export.int8 import to_int8
 from toolchain.export.layers import layers_of
 from toolchain.export.origin import Origin
 from toolchain.export.parity import parity_of, require_parity
+from toolchain.export.trtexec import write_trtexec
 from toolchain.training import EVALUATION_BATCH
 
 REFERENCE = "reference.npz"
@@ -136,6 +137,7 @@ def write_bundle(
         fp32.unlink()
     progress(steps - 1, steps, "reference frames")
     _write_reference(folder / REFERENCE, reference, iq, expected, origin.classes)
+    for_trtexec = write_trtexec(folder, origin.length)
     versions = {name: package_version(name) for name in VERSIONS}
     manifest = Manifest(
         model=origin.name,
@@ -146,6 +148,7 @@ def write_bundle(
         ),
         precisions=entries,
         reference=Reference(**NamedFile.facts(folder / REFERENCE), frames=len(reference)),
+        trtexec=tuple(NamedFile(**NamedFile.facts(path)) for path in for_trtexec),
         versions={name: version for name, version in versions.items() if version},
     )
     write_manifest(folder, manifest)

@@ -1,0 +1,63 @@
+"""Run a command on the device, and end it with all that it started when the link to the other side is cut.
+
+    python3 guard.py FOLDER/work/NAME COMMAND…
+
+The other side writes a byte on stdin every few seconds. Where none comes for a while, or stdin ends, nobody is left to hear of
+the work: it is ended, and the folder, where it keeps what it needs meanwhile, is removed. One command runs at a time: the
+times of two would be worth nothing. Copied to the device before anything is installed there, so it imports nothing but
+Python's own library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+LINK_CUT, BUSY = 3, 4
+# Six of the beats that the other side sends.
+SILENCE_S = 30.0
+
+
+def main() -> int:
+    """Run the command; return its exit code, LINK_CUT or BUSY."""
+    folder, command = Path(sys.argv[1]), sys.argv[2:]
+    lock = os.open(folder.parent.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        print("another measurement is running there; wait for its end", file=sys.stderr)  # noqa: T201
+        return BUSY
+    for other in folder.parent.iterdir():
+        # Of a device that lost its power meanwhile.
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    cut = threading.Event()
+
+    def end_with_the_link() -> None:
+        while select.select([0], [], [], SILENCE_S)[0] and os.read(0, 4096):
+            pass
+        cut.set()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    threading.Thread(target=end_with_the_link, daemon=True).start()
+    code = child.wait()
+    if cut.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
+        return LINK_CUT
+    # As shells tell of a command that a signal ended.
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

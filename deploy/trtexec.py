@@ -1,0 +1,145 @@
+"""Times that NVIDIA's ``trtexec`` measured where thinwave cannot run, JetPack 4 and 5, read into the same record.
+
+A bundle's ``trtexec.sh`` builds an engine there and runs ``trtexec`` in fresh processes; each leaves what ``--exportTimes``
+writes: a JSON array of runs, with ``latencyMs`` from host to host and ``computeMs`` without transfers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deploy.bundle import Bundle
+from deploy.errors import MeasurementError
+from deploy.interval import t_interval
+from deploy.names import PRECISIONS, TRTEXEC, Executed, Precision
+from deploy.regular_file import read_whole
+from deploy.results import LatencyRecord
+from deploy.strict_reading import Strict, read_strictly
+
+INFORMATION = "about.json"
+TIMES = "times-*.json"
+# A minute of runs of a tenth of a millisecond, a line each.
+MOST_BYTES = 1 << 30
+Times = npt.NDArray[np.float64]
+
+
+class About(Strict):
+    """What ``trtexec.sh`` says of the times beside it: which file of the bundle ran, what was asked for, and where."""
+
+    model_sha256: str
+    precision: Precision
+    batch: int
+    tensorrt: str
+    device: str
+
+
+def records_of(path: Path, bundle: Bundle, *, target: str, precision: Precision | None) -> list[LatencyRecord]:
+    """Read ``path``: one file of times, or the folder that ``trtexec.sh`` left, of all precisions or of one.
+
+    ``precision`` is that of a single file, which does not say it. Raises MeasurementError for what cannot be read, and for
+    times of another bundle.
+    """
+    if path.is_file():
+        if precision is None:
+            raise MeasurementError(f"{path}: a file of times does not say what ran: name it with --precision")
+        return [record([read_times(path)], target=target, precision=precision, version="unknown", batch=1, device=None)]
+    folders = [each for each in (path, *(path / name for name in PRECISIONS)) if (each / INFORMATION).is_file()]
+    if not folders:
+        raise MeasurementError(
+            f"{path}: neither a file of times nor a folder that a bundle's trtexec.sh left: there is no {INFORMATION} in it"
+        )
+    found = []
+    for folder in folders:
+        about = read_strictly(
+            About, _json(folder / INFORMATION), where=str(folder / INFORMATION), error=MeasurementError
+        )
+        if about.model_sha256 not in {entry.sha256 for entry in bundle.manifest.trtexec}:
+            raise MeasurementError(f"{folder}: these times are of another model than the bundle {bundle.folder} holds")
+        files = sorted(folder.glob(TIMES))
+        if not files:
+            raise MeasurementError(f"{folder}: holds no times ({TIMES})")
+        found.append(
+            record(
+                [read_times(each) for each in files],
+                target=target,
+                precision=about.precision,
+                version=about.tensorrt,
+                batch=about.batch,
+                device=about.device,
+            )
+        )
+    return found
+
+
+def read_times(path: Path) -> tuple[Times, Times]:
+    """Read one file of ``--exportTimes``: latencies from host to host, and of the GPU alone, both in ms (runs,)."""
+    runs = _json(path)
+    if not isinstance(runs, list) or not runs:
+        raise MeasurementError(f"{path}: holds no runs; expected the array that trtexec --exportTimes writes")
+    try:
+        latency, compute = (np.array([float(run[key]) for run in runs]) for key in ("latencyMs", "computeMs"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasurementError(
+            f"{path}: is not what trtexec --exportTimes writes: each run has latencyMs and computeMs ({error!r})"
+        ) from error
+    if not (np.isfinite(latency).all() and (latency > 0).all() and np.isfinite(compute).all() and (compute > 0).all()):
+        raise MeasurementError(f"{path}: holds times that are no times: not finite, or not above 0")
+    return latency, compute
+
+
+def record(
+    processes: Sequence[tuple[Times, Times]],
+    *,
+    target: str,
+    precision: Executed,
+    version: str,
+    batch: int,
+    device: str | None,
+) -> LatencyRecord:
+    """Make the record of what each process gave, by the rules of :mod:`deploy.latency`; of one alone there is no interval."""
+    medians = [float(np.median(latency)) for latency, _ in processes]
+    pooled = np.concatenate([latency for latency, _ in processes])
+    p90, p95, p99 = (float(value) for value in np.percentile(pooled, [90, 95, 99]))
+    interval: list[float] | None = None
+    if len(medians) > 1:
+        _, low, high = (math.exp(value) for value in t_interval([math.log(median) for median in medians]))
+        interval = [low, high]
+    return LatencyRecord(
+        target=target,
+        runtime=TRTEXEC,
+        runtime_version=version,
+        precision=precision,
+        batch=batch,
+        threads=1,
+        p50_ms=math.exp(fmean(map(math.log, medians))),
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        max_ms=float(pooled.max()),
+        runs=len(pooled),
+        conditions={
+            "processes": len(medians),
+            "p50_interval_ms": list(interval) if interval else None,
+            "p50_by_process_ms": list(medians),
+            "on_device_p50_ms": math.exp(fmean(math.log(float(np.median(compute))) for _, compute in processes)),
+            "device": device,
+            # trtexec is asked for a precision and chooses by layer; what it chose is not in its times.
+            "precision_is": "as asked for",
+        },
+    )
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_whole(path, MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MeasurementError(f"{path}: cannot be read: {reason}") from error

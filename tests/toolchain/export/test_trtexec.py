@@ -1,0 +1,102 @@
+"""The script that a bundle carries for JetPack 4 and 5, run with a stand-in for trtexec: NVIDIA's own needs its GPU."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+
+from deploy.bundle import open_bundle
+from deploy.runtimes import open_runtime
+from deploy.trtexec import records_of
+from toolchain.data import Part, open_dataset, stratified_split
+from toolchain.export import Frames, from_model, write_bundle
+from toolchain.models import ModelCard, create_model
+
+CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+# Writes what trtexec 8 does, and keeps what it was called with.
+STAND_IN = """#!/bin/sh
+echo "$*" >> "$CALLS"
+for word in "$@"; do
+  case $word in
+    --saveEngine=*) : > "${word#*=}" ;;
+    --exportTimes=*) printf '[{"computeMs": 0.4, "latencyMs": 0.5}, {"computeMs": 0.6, "latencyMs": 0.7}]' > "${word#*=}" ;;
+  esac
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(noise_set, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trtexec")
+    noise_set(folder / "frames.h5", classes=CLASSES, length=64)
+    dataset = open_dataset(folder / "frames.h5")
+    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
+    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
+    card = ModelCard(architecture="resnet1d20", classes=CLASSES, length=64)
+    origin = from_model(create_model("resnet1d20", classes=5, length=64).eval(), card)
+    (folder / "bundle").mkdir()
+    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "int8"), most_drop=1.0)
+    return folder / "bundle"
+
+
+def run(bundle, tmp_path, *arguments, there=True):
+    programs = tmp_path / "programs"
+    programs.mkdir(exist_ok=True)
+    if there:
+        (programs / "trtexec").write_text(STAND_IN)
+        (programs / "trtexec").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "CALLS": str(tmp_path / "calls")}
+    return subprocess.run(
+        ["sh", bundle / "trtexec.sh", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_models_for_tensorrt_8_are_of_opset_13_and_answer_alike(bundle, precision):
+    path = bundle / f"trtexec-{precision}.onnx"
+    assert [each.version for each in onnx.load(path).opset_import if each.domain == ""] == [13]
+    frames = np.random.default_rng(0).normal(size=(4, 2, 64)).astype(np.float32)
+    with open_runtime("onnxruntime", path) as older, open_runtime("onnxruntime", bundle / f"{precision}.onnx") as newer:
+        np.testing.assert_allclose(older.run(frames), newer.run(frames), rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_script_leaves_is_read_into_records(bundle, tmp_path):
+    said = run(bundle, tmp_path, "fp32 fp16", "3", "1")
+    assert said.returncode == 0, said.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 2 * (1 + 3)
+    assert "--noTF32" in calls[0]
+    assert "--fp16" in calls[4]
+    assert all("--shapes=iq:1x2x64" in call and "--exposeDMA" in call for call in calls[1:4])
+    fp32, fp16 = records_of(bundle / "trtexec-times", open_bundle(bundle), target="jetson-nano", precision=None)
+    assert (fp32.precision, fp16.precision) == ("fp32", "fp16")
+    assert fp32.p50_ms == pytest.approx(0.6)
+    assert fp32.runs == 6
+    assert fp32.conditions["processes"] == 3
+
+
+def test_the_bundle_is_whole_after_it_measured(bundle, tmp_path):
+    run(bundle, tmp_path, "fp32", "1", "1")
+    assert open_bundle(bundle).manifest.trtexec
+
+
+@pytest.mark.parametrize(
+    ("arguments", "there", "told"),
+    [
+        (("fp8",), True, "fp8 is none of fp32, fp16, int8"),
+        ((), False, "trtexec is not here"),
+    ],
+)
+def test_what_it_cannot_do_is_told(bundle, tmp_path, arguments, there, told):
+    said = run(bundle, tmp_path, *arguments, there=there)
+    assert said.returncode == 2
+    assert told in said.stderr
+
+
+def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path):
+    run(bundle, tmp_path, "fp32", "1", "1")
+    about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
+    assert set(about) == {"model_sha256", "precision", "batch", "tensorrt", "device"}

@@ -1,0 +1,59 @@
+#!/bin/sh
+# Builds this bundle's models with the TensorRT of this device, and times them: for JetPack 4 and 5, whose Python is too old for
+# thinwave. Needs nothing but trtexec, which comes with JetPack.
+#
+#   sh trtexec.sh [PRECISIONS [PROCESSES [SECONDS]]]
+#
+# PRECISIONS is "fp32 fp16" where nothing is said; int8 is for Xavier and Orin. It leaves trtexec-times/ beside itself; read it with
+#   thinwave profile BUNDLE --from-trtexec trtexec-times --target jetson-nano
+# Close other programs, and set the power mode and the clocks first (nvpmodel, jetson_clocks).
+set -eu
+cd "$(dirname "$0")"
+precisions=${1:-fp32 fp16}
+processes=${2:-10}
+seconds=${3:-3}
+length=@LENGTH@
+
+trtexec=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)
+if [ ! -x "$trtexec" ]; then
+  echo "trtexec.sh: trtexec is not here, neither on the PATH nor in /usr/src/tensorrt/bin; install JetPack's TensorRT" >&2
+  exit 2
+fi
+device=$(tr -d '\0' < /proc/device-tree/model 2>/dev/null || echo unknown)
+version=$(dpkg-query -W -f '${Version}' libnvinfer8 2>/dev/null || dpkg-query -W -f '${Version}' tensorrt 2>/dev/null || echo unknown)
+
+for precision in $precisions; do
+  # TensorRT 8 is told which types it may use, and chooses by layer.
+  case $precision in
+    fp32) model=trtexec-fp32.onnx flags=--noTF32 ;;
+    fp16) model=trtexec-fp32.onnx flags=--fp16 ;;
+    int8) model=trtexec-int8.onnx flags="--int8 --fp16" ;;
+    *) echo "trtexec.sh: $precision is none of fp32, fp16, int8" >&2; exit 2 ;;
+  esac
+  if [ ! -f "$model" ]; then
+    echo "trtexec.sh: this bundle holds no $model" >&2
+    exit 2
+  fi
+  out=trtexec-times/$precision
+  rm -rf "$out"
+  mkdir -p "$out"
+  shape=iq:1x2x$length
+  echo "$precision: building"
+  # shellcheck disable=SC2086
+  "$trtexec" --onnx="$model" $flags --minShapes="$shape" --optShapes="$shape" --maxShapes="iq:64x2x$length" \
+    --saveEngine="$out/engine" --buildOnly > "$out/build.log" 2>&1 ||
+    { tail -n 3 "$out/build.log" >&2; echo "trtexec.sh: trtexec did not build $model; all it said is in $out/build.log" >&2; exit 2; }
+  number=0
+  while [ "$number" -lt "$processes" ]; do
+    number=$((number + 1))
+    echo "$precision: process $number of $processes"
+    "$trtexec" --loadEngine="$out/engine" --shapes="$shape" --warmUp=500 --duration="$seconds" --iterations=1024 \
+      --useSpinWait --exposeDMA --exportTimes="$out/times-$(printf %02d "$number").json" > "$out/run.log" 2>&1 ||
+      { tail -n 3 "$out/run.log" >&2; echo "trtexec.sh: trtexec did not run; all it said is in $out/run.log" >&2; exit 2; }
+  done
+  rm -f "$out/engine"
+  # Last: a folder that has it is whole.
+  printf '{"model_sha256": "%s", "precision": "%s", "batch": 1, "tensorrt": "%s", "device": "%s"}\n' \
+    "$(sha256sum "$model" | cut -d ' ' -f 1)" "$precision" "$version" "$device" > "$out/about.json"
+done
+echo "done: thinwave profile BUNDLE --from-trtexec trtexec-times --target NAME reads trtexec-times"
