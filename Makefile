@@ -9,7 +9,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart test test-all test-gpu check format bench clean
+.PHONY: help quickstart test test-all test-gpu test-arm64 check format bench clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -27,6 +27,11 @@ test-all: $(VENV)/dev.stamp ## all tests
 test-gpu: $(VENV)/dev.stamp ## what only a machine with an NVIDIA GPU can show: engines that run
 	$(PIP) --editable '.[toolchain,dev,tensorrt]'
 	$(BIN)/pytest tests/gpu
+
+test-arm64: $(VENV)/dev.stamp ## the device package on arm64 Python under an emulator; as root, on Debian 12
+	command -v qemu-aarch64-static > /dev/null || apt-get install --yes --quiet qemu-user-static
+	sh tests/arm64/make_root.sh .arm64 $(BIN)/python -m pip
+	$(BIN)/pytest tests/arm64
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, tests
 	$(BIN)/ruff format --check .
@@ -47,7 +52,7 @@ bench: $(VENV)/dev.stamp ## the figures of the README, but for those of the meth
 	$(BIN)/python benchmarks/fuzz_readers.py --json benchmarks/results/fuzz_readers.json
 
 clean: ## remove the environment and what tools left
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .arm64 build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from deploy.cgroup import cpu_quota_cores
 from deploy.kernel_files import ROOT, read_text
 from deploy.machine_state import machine_state
+from deploy.python_command import python_command
 
 PACKAGES = ("thinwave", "numpy", "onnxruntime")
 
@@ -58,6 +59,14 @@ def machine() -> str:
     """Return the architecture that this Python runs on, under the kernel's name: ``x86_64``, ``aarch64``."""
     name = platform.machine().lower()
     return MACHINE_NAMES.get(name, name)
+
+
+def emulated(root: Path = ROOT) -> bool:
+    """Say whether an emulator runs this process: the kernel tells of a processor of another architecture, or it is named."""
+    told = read_text(root / "proc/cpuinfo") or ""
+    machines = {"x86_64": r"^vendor_id\s*:", "aarch64": r"^CPU implementer\s*:"}
+    known = next((name for name, pattern in machines.items() if re.search(pattern, told, re.MULTILINE)), None)
+    return known not in (None, machine()) or "qemu" in python_command()[0]
 
 
 def usable_cores() -> list[int]:

@@ -31,7 +31,7 @@ from deploy.cgroup import cpu_quota_cores
 from deploy.checkout import commit_of
 from deploy.child_process import ask_child
 from deploy.errors import MeasurementError
-from deploy.host import package_version, processor_facts
+from deploy.host import emulated, package_version, processor_facts
 from deploy.interval import t_interval
 from deploy.latency_child import Opened, Request, What
 from deploy.machine_state import change_of_state, machine_state
@@ -300,6 +300,7 @@ def _record(
         p99_ms=p99_ms,
         max_ms=float(pooled_ms.max()),
         runs=len(pooled_ms),
+        kind="emulated" if emulated() else "measured",
         conditions={
             **conditions,
             "p50_interval_ms": [low_ms, high_ms],

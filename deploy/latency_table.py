@@ -41,10 +41,10 @@ def latency_table(measurement: Measurement, titles: Mapping[str, str]) -> Table:
     """Return a table with a column a model, in milliseconds; ``titles`` are what to call the models."""
     records = {name: model.record for name, model in measurement.models.items()}
     first = next(iter(records.values()))
-    table = Table(
-        title=f"{first.target}: {first.runtime} {first.runtime_version}, batch {first.batch}, threads {first.threads}",
-        title_justify="left",
-    )
+    title = f"{first.target}: {first.runtime} {first.runtime_version}, batch {first.batch}, threads {first.threads}"
+    if first.kind == "emulated":
+        title += ", EMULATED: no device's times"
+    table = Table(title=title, title_justify="left")
     table.add_column("latency in ms", no_wrap=True)
     for name in records:
         table.add_column(titles[name], justify="right", overflow="fold")

@@ -32,7 +32,7 @@ class LatencyRecord(Record):
     ``p50_ms`` is the geometric mean of the processes' medians; ``p90_ms``, ``p95_ms``, ``p99_ms`` and ``max_ms`` are of
     all samples of all processes together, nothing clipped; ``runs`` is their number. ``precision`` is what the runtime
     executed, which need not be what the file holds. ``conditions`` says under what the figures came about; a condition
-    that could not be read is null.
+    that could not be read is null. What an emulator ran is of kind "emulated": its times are no device's.
     """
 
     target: str
@@ -47,7 +47,7 @@ class LatencyRecord(Record):
     p99_ms: NonNegativeFloat
     max_ms: NonNegativeFloat
     runs: PositiveInt
-    kind: Literal["measured"] = "measured"
+    kind: Literal["measured", "emulated"] = "measured"
     conditions: dict[str, JsonValue] = Field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from deploy import host
+from deploy.host import emulated
 
 
 def write(path, text):
@@ -65,3 +66,24 @@ def test_architecture_goes_by_the_kernels_name(monkeypatch, reported, name):
 
 def test_package_that_is_not_installed_has_no_version():
     assert host.package_version("no-such-package-anywhere") is None
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor : 0\nvendor_id\t: AuthenticAMD\n", True),
+        ("processor : 0\nCPU implementer\t: 0x41\n", False),
+        ("nothing that is known", False),
+    ],
+)
+def test_an_emulated_processor_is_known_by_what_the_kernel_tells(monkeypatch, tmp_path, cpuinfo, expected):
+    monkeypatch.setattr(host, "machine", lambda: "aarch64")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(cpuinfo)
+    assert emulated(tmp_path) is expected
+
+
+def test_an_emulator_that_is_named_is_known(monkeypatch):
+    assert not emulated()
+    monkeypatch.setenv("THINWAVE_PYTHON", "qemu-aarch64-static -L root python3")
+    assert emulated()
