@@ -49,7 +49,8 @@ def test_manifest_has_the_keys_that_others_read(bundle_folder):
     manifest = json.loads((bundle_folder() / "manifest.json").read_text())
     assert manifest["schema"] == 1
     assert list(manifest) == [
-        *("schema", "model", "plan", "classes", "input", "precisions", "reference", "versions", "manifest_sha256")
+        *("schema", "model", "plan", "classes", "input", "precisions", "reference", "trtexec", "versions"),
+        "manifest_sha256",
     ]
     assert manifest["input"] == {
         "shape": [2, 32],

@@ -16,7 +16,7 @@ from deploy.errors import (
 )
 from deploy.latency import measure
 from deploy.noise import noise_frames
-from deploy.profiling import Look, best_of, look_at_all, open_subject, profile
+from deploy.profiling import Look, Profile, best_of, look_at_all, open_subject, profile
 from deploy.progress import silent
 from deploy.targets import load_target, this_machine
 
@@ -45,7 +45,11 @@ def test_speed_up_is_how_many_times_faster_the_bundle_is_than_the_other(bundle_f
     found = profile(fast, slow, target=this_machine(), **QUICK)
     assert found.measurement.ratio.ratio > 1.0
     data = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert list(data) == ["latency", "speed_up", "looks", "layers", "host"]
+    assert list(data) == [
+        *("latency", "runtime", "precision", "length", "sample_rate_hz", "speed_up", "looks", "layers", "host")
+    ]
+    again = Profile.from_json(data, where="there")
+    assert again.to_json() == data
     assert data["speed_up"] == found.measurement.ratio.to_json()
     # The one that was asked about first, and then the one that it stands against.
     bundle, against = data["latency"]
