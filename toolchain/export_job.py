@@ -14,10 +14,10 @@ from deploy.names import PRECISIONS, Precision
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, with_class_order
 from toolchain.errors import DatasetError, RunError
-from toolchain.export import REFERENCE, Frames, Origin, write_bundle
+from toolchain.export import REFERENCE, TRTEXEC_FILES, Frames, Origin, write_bundle
 
 # What may lie in a bundle's folder: files that this writes, and engines, which are built again.
-BUNDLE_FILES = (MANIFEST_NAME, REFERENCE, "engines", *(f"{precision}.onnx" for precision in PRECISIONS))
+BUNDLE_FILES = (MANIFEST_NAME, REFERENCE, "engines", *TRTEXEC_FILES, *(f"{precision}.onnx" for precision in PRECISIONS))
 
 
 def export_on(

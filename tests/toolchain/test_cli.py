@@ -301,6 +301,8 @@ def test_every_example_of_the_help_is_a_command_that_is_understood(words, tmp_pa
     monkeypatch.chdir(tmp_path)
     command, (_, *words) = thinwave_command, words
     while isinstance(command, click.Group):
+        if not words:
+            return  # a group that does something itself
         name, *words = words
         command = command.commands[name]
     command.make_context(command.name, words)

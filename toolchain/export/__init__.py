@@ -7,10 +7,12 @@ from toolchain.export.layers import layers_of
 from toolchain.export.onnx_file import OPSET, export_onnx
 from toolchain.export.origin import Origin, from_model, from_onnx
 from toolchain.export.parity import parity_of, require_parity
+from toolchain.export.trtexec import FILES as TRTEXEC_FILES
 
 __all__ = [
     "OPSET",
     "REFERENCE",
+    "TRTEXEC_FILES",
     "Frames",
     "Origin",
     "Scored",

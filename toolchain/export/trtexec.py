@@ -14,6 +14,9 @@ from deploy.errors import first_line
 log = logging.getLogger(__name__)
 
 SCRIPT = "trtexec.sh"
+SOURCES = ("fp32.onnx", "int8.onnx")
+# All that may be written.
+FILES = (SCRIPT, *(f"trtexec-{source}" for source in SOURCES))
 # The newest that TensorRT 8.2 reads; from 13 on weights may be quantised by channel.
 OPSET = 13
 # As far down as the converter goes. What changed from 13 to 15 are types that these files do not use, and attributes.
@@ -28,7 +31,7 @@ def write_trtexec(folder: Path, length: int) -> list[Path]:
     Nothing is written where the models use what opset 13 does not have, which is told as a warning.
     """
     written = []
-    for source in ("fp32.onnx", "int8.onnx"):
+    for source in SOURCES:
         if not (folder / source).is_file():
             continue
         path = folder / f"trtexec-{source}"

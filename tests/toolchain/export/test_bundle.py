@@ -51,6 +51,7 @@ def test_a_bundle_holds_every_precision_and_says_what_each_is(exported, judged_b
     assert bundle.manifest == scored.manifest.model_copy(update={"manifest_sha256": bundle.manifest.manifest_sha256})
     assert sorted(path.name for path in folder.iterdir()) == [
         "fp16.onnx", "fp32.onnx", "int8.onnx", "manifest.json", "reference.npz",
+        "trtexec-fp32.onnx", "trtexec-int8.onnx", "trtexec.sh",
     ]  # fmt: skip
     assert list(bundle.manifest.precisions) == ["fp32", "fp16", "int8"]
     assert (bundle.manifest.input.sample_rate_hz, bundle.manifest.input.shape) == (200e3, (2, 64))
@@ -289,4 +290,6 @@ def test_int8_is_asked_to_keep_within_the_drop_and_what_stayed_float_is_named(kn
     manifest = write_bundle(tmp_path, origin, frames, ("int8",)).manifest
     assert asked == {"negated": False, "the same": True, "frames": 64}
     assert manifest.precisions["int8"].float_layers == ("dense",)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.onnx", "manifest.json", "reference.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("int8.onnx", "manifest.json", "reference.npz", "trtexec-int8.onnx", "trtexec.sh")
+    ]
