@@ -71,13 +71,15 @@ class Accuracy(Strict):
 class Layer(Strict):
     """One layer of a model file, for one frame: ``name`` is its node's, ``op`` the ONNX operator.
 
-    ``macs`` is null where nobody knows. Bytes are those of what it reads and writes, and of its weights, as they lie in the
-    file: a quantised tensor has a byte a value. They are null where a shape cannot be told.
+    ``macs`` is null where nobody knows; ``macs_on_padding`` are those of them that multiply a zero beyond the edge of the
+    input, which a processor can leave out. Bytes are those of what it reads and writes, and of its weights, as they lie in
+    the file: a quantised tensor has a byte a value. They are null where a shape cannot be told.
     """
 
     name: str
     op: Text
     macs: NonNegativeInt | None
+    macs_on_padding: NonNegativeInt = 0
     bytes_in: NonNegativeInt | None
     bytes_out: NonNegativeInt | None
     bytes_weights: NonNegativeInt | None

@@ -174,7 +174,7 @@ def _request(settings: dict[str, Any], target: str | None, power_mode: str | Non
 
     # A profile of the user's own is not on the device.
     told = load_target(target).model_dump(mode="json") if target else None
-    return Request(bundle="", against=None, target=told, with_samples=False, power_mode=power_mode, **settings)
+    return Request(subject="", against=None, target=told, with_samples=False, power_mode=power_mode, **settings)
 
 
 def _measure_there(
@@ -188,7 +188,7 @@ def _measure_there(
     keep: bool,
 ) -> dict[str, Profile | Exception]:
     """What each device gave, by its address, or the error that it ended in."""
-    from deploy.bundle import open_bundle
+    from deploy.profiling import open_subject
     from deploy.progress import progress_bars
     from deploy.remote.address import parse_device
     from deploy.remote.connection import Connection
@@ -198,13 +198,13 @@ def _measure_there(
     if twice := next((each for each in devices if devices.count(each) > 1), None):
         raise click.UsageError(f"{twice} is named twice; one measurement runs on a device at a time")
     connections = [Connection(parse_device(each)) for each in devices]
-    bundle = open_bundle(bundle_path)
-    against = open_bundle(against_path) if against_path else None
+    subject = open_subject(bundle_path)
+    against = open_subject(against_path) if against_path else None
     with progress_bars(stderr, devices) as bars:
 
         def measure(number: int, connection: Connection) -> Profile:
             return profile_there(
-                connection, bundle, against, request,
+                connection, subject, against, request,
                 wheels=wheels, keep=keep, samples_path=samples_path, progress=bars[number],
             )  # fmt: skip
 

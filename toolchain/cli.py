@@ -16,6 +16,7 @@ import click
 from deploy.cli import DEVICE_COMMANDS
 from deploy.command_line import CONTEXT, end_on_sigterm, run_command_line, stderr, stdout
 from toolchain.cli_data import data
+from toolchain.cli_estimate import estimate
 from toolchain.cli_export import export
 from toolchain.cli_models import evaluate
 from toolchain.cli_options import require_extra
@@ -101,14 +102,14 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 
 @click.group(
     context_settings=CONTEXT,
-    commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, export, *DEVICE_COMMANDS],
+    commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, export, estimate, *DEVICE_COMMANDS],
 )
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune` and `export` need the toolchain extra,
-    `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
+    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune`, `export` and `estimate` need the toolchain
+    extra, `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
     """
 
 

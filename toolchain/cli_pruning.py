@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
+from toolchain.cli_latency import latency_options, within_of
 from toolchain.cli_options import (
     SPLITS,
     data_option,
@@ -168,6 +169,8 @@ def cost(
     epilog="\b\nExamples:\n"
     "  thinwave prune trained.safetensors --data frames.h5 --macs-cut 0.85 --out pruned\n"
     "  thinwave prune trained.safetensors --data frames.h5 --keep 7 --score medoid --blocks 3 --out pruned\n"
+    "  thinwave prune trained.safetensors --data frames.h5 --speedup 4 --runtime openvino --out pruned\n"
+    "  thinwave prune trained.safetensors --data frames.h5 --latency-ms 0.5 --target jetson-orin-nano-8gb --out pruned\n"
     "  thinwave prune --model mypackage.models:build --weights trained.pt --data frames.h5 --keep 0.25 --out pruned\n"
     "\n\b\nThen:\n"
     "  thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors --out small.safetensors",
@@ -182,6 +185,7 @@ def cost(
 )
 @click.option("--macs-cut", type=Cut(), help="Least fraction of the MACs that goes, as 0.85.")
 @click.option("--params-cut", type=Cut(), help="Least fraction of the parameters that goes.")
+@latency_options
 @click.option(
     "--similarity", type=click.Choice(SIMILARITIES), default=SIMILARITIES[0], show_default=True,
     help="How alike the outputs of two units are.",
@@ -245,25 +249,29 @@ def prune(
     out: Path,
     replace: bool,
     json_path: str | None,
+    **latency: Any,
 ) -> None:
     """Choose which units of MODEL stay, on training frames of FILE, and write the smaller model.
 
-    One budget says how many: --keep, --macs-cut or --params-cut.
+    One budget says how many: --keep, --macs-cut, --params-cut, --latency-ms or --speedup; --target alone has a speed-up of
+    its own. For a latency each unit's own is read on the target, which takes minutes, the pruned model is exported and read,
+    and the plan corrected until it is within the budget and no unit more would be.
 
     MODEL is a file that thinwave wrote; or a name of the zoo or package.module:factory, with its --weights. On the set that
     it was trained on, the frames are of its own training split.
     """
     require_extra()
     # What can be known to be wrong, before what is slow to import, and then before a large file is opened.
-    given = [
-        name
-        for name, value in (("--keep", keep), ("--macs-cut", macs_cut), ("--params-cut", params_cut))
-        if value is not None
-    ]
-    if len(given) != 1:
-        raise ToolchainError(
-            f"expected one budget, --keep, --macs-cut or --params-cut; got {' and '.join(given) or 'none'}"
-        )
+    budgets = {
+        "--keep": keep, "--macs-cut": macs_cut, "--params-cut": params_cut, "--latency-ms": latency["latency_ms"],
+        "--speedup": latency["speedup"],
+    }  # fmt: skip
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) > 1 or not (given or latency["target"]):
+        *most, last = budgets
+        raise ToolchainError(f"expected one budget, {', '.join(most)} or {last}; got {' and '.join(given) or 'none'}")
+    counted = given != [] and given[0] in ("--keep", "--macs-cut", "--params-cut")
+    within = within_of(other_budget=counted, **latency)
     from deploy.progress import progress_bar
     from toolchain.data import use_in_words
     from toolchain.models import is_own
@@ -273,7 +281,7 @@ def prune(
     from toolchain.trained_model import model_and_set, require_length, use_for_more_training
 
     choices = Choices(
-        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
+        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut) if within is None else None,
         similarity=similarity,
         signature=signature,
         blocks=blocks,
@@ -283,6 +291,7 @@ def prune(
         seed=seed,
     )
     read = [Path(text) for text in (model_text,) if text is not None] + ([weights] if weights else [])
+    read += [within.unit_latencies] if within is not None and within.unit_latencies else []
     refuse_used(out, replace=replace, read=read)
     if json_path not in (None, "-") and Path(str(json_path)).resolve().parent == out.resolve():
         raise ToolchainError(f"--json {json_path}: lies in the folder --out {out} that is written; name another place")
@@ -297,11 +306,14 @@ def prune(
             log.warning("no --weights: the model is pruned with the weights that %s gave it", card.architecture)
         require_length(dataset, card)
         use = use_for_more_training(dataset, card, asked) or use
-        plan = prune_on(dataset, use, model, card, choices, out, compared=frames, progress=progress)
+        plan, read_latency = prune_on(
+            dataset, use, model, card, choices, out, compared=frames, within=within, progress=progress
+        )
     if json_path:
-        write_json(json_path, {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)})
+        told = {"model": str(model_text or model_name), "data": dataset.source, **summary(plan)}
+        write_json(json_path, told if read_latency is None else {**told, "latency": read_latency})
     if json_path != "-":
         words = ["--teacher", str(model_text or model_name)] + (["--teacher-weights", str(weights)] if weights else [])
         if is_own(card.architecture):
             words += ["--model", card.architecture]
-        show_plan(stdout(), plan, out, next_words=["--data", str(file), *words])
+        show_plan(stdout(), plan, out, latency=read_latency, next_words=["--data", str(file), *words])

@@ -5,6 +5,7 @@ ToolchainError
 ├── ModelError       a model file or an architecture that does not fit
 ├── PlanError        a pruning that cannot be made as asked
 ├── TrainingError    a training that went wrong (the loss became NaN)
+├── EstimateError    a latency that nothing is known to estimate from
 ├── ExportError      an ONNX file that does not compute what the model computes
 └── RunError         an output folder that cannot be used
 
@@ -20,6 +21,7 @@ from deploy.errors import DatasetError
 
 __all__ = [
     "DatasetError",
+    "EstimateError",
     "ExportError",
     "ModelError",
     "PlanError",
@@ -52,6 +54,10 @@ class TrainingError(ToolchainError):
 
 class ExportError(ToolchainError):
     """An ONNX file that does not compute what the model computes."""
+
+
+class EstimateError(ToolchainError):
+    """A latency that nothing is known to estimate from."""
 
 
 class RunError(ToolchainError):

@@ -143,7 +143,7 @@ class PlanTable(Strict):
         return self
 
     @property
-    def budget(self) -> dict[str, int | float]:
+    def budget(self) -> dict[str, Any]:
         """The one budget, by its name."""
         given = {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
         return given or {"keep": DEFAULT_KEEP}

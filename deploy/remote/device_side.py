@@ -27,7 +27,7 @@ class Request:
     All else is as :func:`deploy.profiling.profile` takes it.
     """
 
-    bundle: str
+    subject: str
     against: str | None
     target: dict[str, Any] | None
     precision: Precision | None
@@ -81,7 +81,7 @@ def measure_here(request: Request, folder: Path, progress: Any) -> dict[str, Any
     )
     with in_power_mode(request.power_mode):
         found = profile(
-            open_subject(Path(request.bundle)),
+            open_subject(Path(request.subject)),
             None if request.against is None else open_subject(Path(request.against)),
             target=target,
             precision=request.precision,

@@ -1,4 +1,4 @@
-"""A bundle measured on another machine: what it needs is brought there, it measures, and the records come back."""
+"""A model measured on another machine: what it needs is brought there, it measures, and the records come back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import Bundle
 from deploy.errors import DeployError, DeviceError
-from deploy.profiling import Profile
+from deploy.profiling import Profile, Subject
 from deploy.progress import Progress, silent
 from deploy.remote.connection import Connection
 from deploy.remote.device_side import REQUEST, SAMPLES, Request
@@ -25,7 +24,7 @@ from deploy.remote.setting_up import (
     choose_python,
     environment_script,
     files_of,
-    place_bundle,
+    place_subject,
     send,
     survey,
 )
@@ -37,8 +36,8 @@ EXTRAS = {"openvino": "openvino", "openvino-bf16": "openvino", "tensorrt": "tens
 
 def profile_there(
     connection: Connection,
-    bundle: Bundle,
-    against: Bundle | None,
+    subject: Subject,
+    against: Subject | None,
     request: Request,
     *,
     wheels: Path | None = None,
@@ -46,7 +45,7 @@ def profile_there(
     samples_path: Path | None = None,
     progress: Progress = silent,
 ) -> Profile:
-    """Measure ``bundle`` on the machine at ``connection``, as ``request`` says but for the paths, which are made here.
+    """Measure ``subject`` on the machine at ``connection``, as ``request`` says but for the paths, which are made here.
 
     ``wheels`` is a folder of wheels for a device without a network. What was copied and installed stays there for the next
     call, unless ``keep`` is False. Raises DeviceError where the machine cannot be reached or cannot do it, and any other
@@ -64,10 +63,10 @@ def profile_there(
     with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
         wheel = pack_wheel(Path(scratch))
         brought = [] if wheels is None else wheels_in(wheels)
-        bundles = [each for each in (bundle, against) if each is not None]
-        files = [path for each in bundles for path in files_of(each).values()]
+        subjects = [each for each in (subject, against) if each is not None]
+        files = [path for each in subjects for path in files_of(each).values()]
         sent = send(connection, there, [GUARD, wheel, *brought, *files], tell)
-    folders = [place_bundle(connection, there, each, sent) for each in bundles]
+    places = [place_subject(connection, there, each, sent) for each in subjects]
     work = f"{there.folder}/work/{secrets.token_hex(8)}"
     guarded = (python.path, sent[GUARD], work, "sh", f"{work}/task.sh")
     interpreter, script = environment_script(
@@ -83,8 +82,8 @@ def profile_there(
         _install(connection, guarded, wheels)
         asked = replace(
             request,
-            bundle=folders[0],
-            against=folders[1] if against is not None else None,
+            subject=places[0],
+            against=places[1] if against is not None else None,
             with_samples=samples_path is not None,
         )
         task = f"exec {interpreter} -m deploy.remote.device_side {work}\n"

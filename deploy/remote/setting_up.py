@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.bundle import MANIFEST_NAME, Bundle, sha256_of
+from deploy.bundle import MANIFEST_NAME, sha256_of
 from deploy.errors import DeviceError
+from deploy.profiling import Subject
 from deploy.remote.connection import MAKE_ROOM, Connection
 
 # The oldest that runs the device package.
@@ -24,6 +25,8 @@ PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11", "p
 ANSWER_S = 60.0
 # What lies in the device's folder.
 KEPT = ("files", "bundles", "environments", "work", "lock")
+# What an ONNX file without a bundle is called there.
+PLAIN = "model.onnx"
 GUARD = Path(__file__).with_name("guard.py")
 # Of a path that goes through a shell whose kind nobody knows.
 SAFE_PATH = re.compile(r"[A-Za-z0-9._/+-]+")
@@ -111,10 +114,12 @@ def choose_python(address: str, found: Sequence[Python], *, with_tensorrt: bool)
     return next((python for python in fit if with_tensorrt and python.tensorrt), fit[0])
 
 
-def files_of(bundle: Bundle) -> dict[str, Path]:
-    """The files of a bundle that travel, by their name in it."""
-    named = [entry.file for _, entry in bundle.manifest.files()]
-    return {name: bundle.folder / name for name in (*named, MANIFEST_NAME)}
+def files_of(subject: Subject) -> dict[str, Path]:
+    """The files that travel, by their names there: those of a bundle, or the ONNX file."""
+    if subject.bundle is None:
+        return {PLAIN: subject.path}
+    named = [entry.file for _, entry in subject.bundle.manifest.files()]
+    return {name: subject.bundle.folder / name for name in (*named, MANIFEST_NAME)}
 
 
 def send(connection: Connection, there: Survey, files: Iterable[Path], tell: Callable[[str], None]) -> dict[Path, str]:
@@ -145,13 +150,14 @@ def send(connection: Connection, there: Survey, files: Iterable[Path], tell: Cal
     return {path: f"{there.folder}/files/{digest}" for path, digest in hashes.items()}
 
 
-def place_bundle(connection: Connection, there: Survey, bundle: Bundle, sent: Mapping[Path, str]) -> str:
-    """Make the bundle's folder there, of links to what was sent; return its path."""
-    files = files_of(bundle)
-    folder = f"{there.folder}/bundles/{bundle.manifest.manifest_sha256[:16]}"
+def place_subject(connection: Connection, there: Survey, subject: Subject, sent: Mapping[Path, str]) -> str:
+    """Make the folder of a bundle there, or of an ONNX file, of links to what was sent; return the path of what to open."""
+    files = files_of(subject)
+    key = Path(sent[subject.path]).name if subject.bundle is None else subject.bundle.manifest.manifest_sha256
+    folder = f"{there.folder}/bundles/{key[:16]}"
     links = "".join(f"ln -f {sent[path]} {shlex.quote(name)}\n" for name, path in files.items())
     connection.run(f"set -e\nmkdir -p {folder}\ncd {folder}\n{links}", timeout_s=ANSWER_S)
-    return folder
+    return f"{folder}/{PLAIN}" if subject.bundle is None else folder
 
 
 def environment_script(

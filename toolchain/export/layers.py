@@ -74,6 +74,7 @@ def layers_of(model: ModelProto) -> tuple[Layer, ...]:
                 name=node.name,
                 op=node.op_type,
                 macs=_macs(node, tensors),
+                macs_on_padding=_macs_on_padding(node, tensors),
                 bytes_in=sum_if_known(each.size_bytes for each in inputs if not each.constant),
                 bytes_out=sum_if_known(each.size_bytes for each in outputs),
                 bytes_weights=sum_if_known(each.size_bytes for each in inputs if each.constant),
@@ -132,6 +133,54 @@ def _macs(node: NodeProto, tensors: Mapping[str, Tensor]) -> int | None:
             return None
         return PRODUCTS[node.op_type](node, shapes, output)
     return None if node.domain not in ("", "ai.onnx") or node.op_type in UNKNOWN else 0
+
+
+def _macs_on_padding(node: NodeProto, tensors: Mapping[str, Tensor]) -> int:
+    """Of a convolution's products those of a tap that lies beyond the edge of what is convolved; 0 where no shape says."""
+    if node.op_type != "Conv":
+        return 0
+    read, weight = (tensors[name].shape for name in node.input[:2])
+    output = tensors[node.output[0]].shape
+    if read is None or weight is None or output is None:
+        return 0
+    pairs = inside = 1
+    for axis in _window_axes(node, read[2:], weight[2:], output[2:]):
+        pairs *= axis.outputs * axis.taps
+        inside *= axis.pairs_inside
+    return (pairs - inside) * output[0] * output[1] * weight[1]
+
+
+@dataclass(frozen=True)
+class _WindowAxis:
+    """How a kernel of ``taps`` goes over one axis of ``size`` values, to give ``outputs``."""
+
+    size: int
+    taps: int
+    outputs: int
+    stride: int
+    dilation: int
+    pad: int
+
+    @property
+    def pairs_inside(self) -> int:
+        """The pairs of an output and a tap of which the tap lies on a value."""
+        starts = range(-self.pad, self.outputs * self.stride - self.pad, self.stride)
+        return sum(0 <= start + tap * self.dilation < self.size for start in starts for tap in range(self.taps))
+
+
+def _window_axes(node: NodeProto, sizes: Shape, taps: Shape, outputs: Shape) -> list[_WindowAxis]:
+    told = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    ones = [1] * len(sizes)
+    strides, dilations = told.get("strides", ones), told.get("dilations", ones)
+    auto = told.get("auto_pad", b"NOTSET")
+    pads = told.get("pads", [0] * len(sizes)) if auto in (b"NOTSET", b"VALID") else []
+    axes = []
+    for at, (size, kernel, count) in enumerate(zip(sizes, taps, outputs, strict=True)):
+        lacking = max(0, (count - 1) * strides[at] + (kernel - 1) * dilations[at] + 1 - size)
+        # What is added of itself is shared between both ends, the odd one at the end that the name says.
+        pad = pads[at] if pads else (lacking + (auto == b"SAME_LOWER")) // 2
+        axes.append(_WindowAxis(size, kernel, count, strides[at], dilations[at], pad))
+    return axes
 
 
 def _convolution(_node: NodeProto, shapes: list[Shape], output: Shape) -> int:

@@ -2,7 +2,7 @@
 
 from toolchain.pruning.budget import Budget, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
-from toolchain.pruning.planning import Choices, check_budget, plan_layers, plan_on, planned
+from toolchain.pruning.planning import Choices, check_budget, plan_layers, plan_on, planned, with_unit
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
@@ -29,4 +29,5 @@ __all__ = [
     "synflow_scores",
     "units_to_keep",
     "with_model",
+    "with_unit",
 ]

@@ -13,8 +13,29 @@ from toolchain.pruning.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
+class Latency:
+    """At most ``limit_ms``, of a model that takes ``whole_ms``, and ``saved_ms`` less where each unit alone goes.
+
+    Raises PlanError for times that are none, and for a limit that is none.
+    """
+
+    limit_ms: float
+    whole_ms: float
+    saved_ms: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        times = (self.limit_ms, self.whole_ms, *self.saved_ms)
+        if any(number_of(time) is None for time in times) or min(self.saved_ms, default=0.0) < 0:
+            raise PlanError(f"latency: got times {', '.join(map(str, times[:8]))} ms, expected finite numbers from 0")
+        if not 0 < self.limit_ms < self.whole_ms:
+            raise PlanError(
+                f"a limit of {self.limit_ms:.4g} ms: the model takes {self.whole_ms:.4g} ms; ask for less than that"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """One of three: ``keep`` units (a float is a fraction of them), or at least a fraction of MACs or parameters removed.
+    """One of four: ``keep`` units (a float is a fraction of them), a least fraction of MACs or parameters removed, a latency.
 
     numpy's numbers become Python's. Raises PlanError unless exactly one is given, a number within its range.
     """
@@ -22,13 +43,16 @@ class Budget:
     keep: int | float | None = None
     macs_cut: float | None = None
     params_cut: float | None = None
+    latency: Latency | None = None
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
             got = ", ".join(f"{name} = {value}" for name, value in given.items()) or "none"
-            raise PlanError(f"a budget is one of keep, macs_cut, params_cut; got {got}")
+            raise PlanError(f"a budget is one of keep, macs_cut, params_cut, latency; got {got}")
         for name, value in given.items():
+            if name == "latency":
+                continue
             number = number_of(value)
             if name != "keep" and (number is None or not 0.0 < number < 1.0):
                 raise PlanError(f"{name} = {value!r}: expected a fraction over 0 and under 1")
@@ -40,10 +64,20 @@ class Budget:
 
     @property
     def cut(self) -> tuple[str, float] | None:
-        """Which sum is cut, "macs" or "params", and by what fraction; None where units are counted."""
+        """Which sum is cut, "macs", "params" or "latency", and by what fraction; None where units are counted."""
         if self.macs_cut is not None:
             return "macs", self.macs_cut
+        if self.latency is not None:
+            return "latency", 1.0 - self.latency.limit_ms / self.latency.whole_ms
         return None if self.params_cut is None else ("params", self.params_cut)
+
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words, of a cut."""
+        if self.latency is not None:
+            return f"a limit of {self.latency.limit_ms:.4g} ms"
+        assert self.cut is not None
+        return f"{self.cut[0]}_cut = {self.cut[1]:g}"
 
 
 def number_of(value: object) -> int | float | None:
@@ -90,7 +124,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Room:
-    """What units may cost together that stay: MACs, parameters, or later milliseconds.
+    """What units may cost together that stay: MACs, parameters, or milliseconds.
 
     ``each`` is what is saved when a unit goes, 0 for fixed ones; ``whole`` is the model's sum, and ``cut`` the least
     fraction of it that is to go.
@@ -118,26 +152,36 @@ class Room:
 
 
 def room_within(budget: Budget, units: Sequence[Unit], whole: Cost) -> Room:
-    """The room that a budget of MACs or parameters leaves to ``units`` of a model that costs ``whole``."""
+    """The room that a budget of MACs, parameters or latency leaves to ``units`` of a model that costs ``whole``."""
     assert budget.cut is not None
     what, cut = budget.cut
-    each = tuple(
-        0.0
-        if unit.kind == "fixed"
-        else float(unit.macs - unit.shortcut_macs if what == "macs" else unit.params - unit.shortcut_params)
-        for unit in units
-    )
-    return Room(whole.macs if what == "macs" else whole.params, each, cut)
+    total: float
+    if budget.latency is not None:
+        total, saved = budget.latency.whole_ms, budget.latency.saved_ms
+        if len(saved) != len(units):
+            raise PlanError(f"latency: got {len(saved)} times, expected one for each of {len(units)} units")
+    elif what == "macs":
+        total, saved = whole.macs, tuple(float(unit.macs - unit.shortcut_macs) for unit in units)
+    else:
+        total, saved = whole.params, tuple(float(unit.params - unit.shortcut_params) for unit in units)
+    each = tuple(0.0 if unit.kind == "fixed" else price for unit, price in zip(units, saved, strict=True))
+    return Room(total, each, cut)
 
 
 def no_room(budget: Budget, kept: int, units: int, removed: float) -> PlanError:
     """The error for a cut that no plan meets, with the nearest that there is."""
-    assert budget.cut is not None
-    what, cut = budget.cut
+    nearest = f"the nearest keeps {kept} of {units} units and removes {removed:.2%}"
+    if budget.latency is not None:
+        reached_ms = (1.0 - removed) * budget.latency.whole_ms
+        return PlanError(
+            f"{budget.asked}: no plan makes this model that fast; {nearest}, which leaves {reached_ms:.4g} of "
+            f"{budget.latency.whole_ms:.4g} ms: allow more, or take a smaller model"
+        )
+    what = "MACs" if budget.macs_cut is not None else "parameters"
+    name, _, _ = budget.asked.partition(" ")
     return PlanError(
-        f"{what}_cut = {cut:g}: no plan removes that much of this model's {'MACs' if what == 'macs' else 'parameters'}; the "
-        f"nearest keeps {kept} of {units} units and removes {removed:.2%}: {ask_for_less(f'{what}_cut', removed)}prune "
-        "channels as well, as Torch-Pruning does"
+        f"{budget.asked}: no plan removes that much of this model's {what}; {nearest}: {ask_for_less(name, removed)}"
+        "prune channels as well, as Torch-Pruning does"
     )
 
 

@@ -182,7 +182,7 @@ def settings_of(
     budget: Budget, frames: NDArray[np.float32], names: Sequence[str] | None, **asked: Any
 ) -> dict[str, Any]:
     """The ``settings`` of a plan: its budget, how many ``frames`` it was made on, the units' ``names``, and what was asked."""
-    given = {name: value for name, value in vars(budget).items() if value is not None}
+    given = {name: value for name, value in asdict(budget).items() if value is not None}
     return {**given, "frames": len(frames), **asked, **({} if names is None else {"units": list(names)})}
 
 

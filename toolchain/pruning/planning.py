@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from deploy.progress import Progress, silent
 from toolchain.cost import Cost, cost
 from toolchain.errors import PlanError
-from toolchain.pruning.budget import Budget, count_to_keep, no_room, room_within, whole_number
+from toolchain.pruning.budget import Budget, Room, count_to_keep, no_room, room_within, whole_number
 from toolchain.pruning.frames import as_frames, require_finite
+from toolchain.pruning.knapsack import most_flow
 from toolchain.pruning.plan import Plan, globs, settings_of
 from toolchain.pruning.scores import DIRECTED, SCORES, Choosing
 from toolchain.pruning.segmentation import Segmentation, choose_blocks, scatter_of, segmentations
@@ -80,10 +81,12 @@ def plan_layers(
 class Choices:
     """What a plan is asked for: its budget, and each choice of the method as :func:`plan_layers` describes it.
 
+    The budget is None until it is known: that of a latency has to be measured first.
+
     Raises PlanError for a choice that is in no table.
     """
 
-    budget: Budget
+    budget: Budget | None = None
     similarity: str = "cka"
     signature: str = "row"
     blocks: int | str = "auto"
@@ -153,6 +156,8 @@ def plan_on(
             f"similarities: got shape {np.shape(matrix)}, expected a row and a column for {len(units)} units"
         )
     budget, score = choices.budget, choices.score
+    if budget is None:
+        raise PlanError("a plan needs a budget: one of keep, macs_cut, params_cut, latency")
     signatures = SIGNATURES[choices.signature](np.asarray(matrix, dtype=np.float64))
     cuts = segmentations(signatures, len(units))
     boundaries = None if cutting is None else tuple(cutting(signatures))
@@ -180,7 +185,15 @@ def plan_on(
         now = replace(given, stay=fixed | stay, gone=gone, evaluations=most)
         return _choice(now, block, quota, score, choices.direction)
 
-    picked = _picked(budget, layout, units, whole, choose)
+    # A unit that has no linear form is chosen by the medoid: its flow says nothing.
+    by_flow = score == "synflow" and chain.formless.keys().isdisjoint(range(len(units)))
+    if budget.latency is not None and by_flow:
+        room = room_within(budget, units, whole)
+        picked = put_back(room, _bought(room, layout, given, choices.direction), choose)
+    else:
+        picked = []
+    if not picked:
+        picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
     flow_whole, flow_left = _flows(chain, kept, score)
     return Plan(
@@ -208,6 +221,18 @@ def plan_on(
             **({"seed": choices.seed} if score == "random" else {}),
         ),
     )
+
+
+def with_unit(plan: Plan, index: int, model: nn.Module) -> Plan:
+    """``plan`` for ``model`` that keeps unit ``index`` too."""
+    kept = tuple(sorted({*plan.kept, index}))
+    chain = linear_chain(model, plan.frame_shape, plan.settings.get("units"))
+    _, left = chain.flows(kept)
+    at = next(number for number, block in enumerate(plan.blocks) if index in block)
+    block = plan.blocks[at]
+    _, alone = chain.flows([each for each in range(len(plan.units)) if each not in block or each in kept])
+    scores = [chain.told(alone) if number == at else score for number, score in enumerate(plan.scores)]
+    return replace(plan, kept=kept, scores=tuple(scores), log_flow=chain.told(left))
 
 
 def _flows(chain: LinearChain, kept: Sequence[int], score: str) -> tuple[float, float]:
@@ -289,6 +314,16 @@ def _picked(budget: Budget, layout: Layout, units: Sequence[Unit], whole: Cost, 
     return put_back(room, kept, choose)
 
 
+def _bought(room: Room, layout: Layout, given: Choosing, direction: Direction) -> list[Kept]:
+    """What each block keeps where the whole network's flow is what counts; nothing where nothing fits."""
+    for blocks in layout.blocks_down_to_one():
+        kept = most_flow(given.chain, room, blocks, layout.fixed, direction)
+        if kept is not None:
+            free = frozenset(kept) - layout.fixed
+            return [(block, given.with_those_that_stay(block, sorted(free.intersection(block)))) for block in blocks]
+    return []
+
+
 def _choice(given: Choosing, block: range, quota: int, score: str, direction: Direction) -> Choice:
     """The choice in a block; one in which SynFlow has no form for a unit goes by the medoid."""
     by = score
@@ -311,9 +346,8 @@ def check_budget(units: Sequence[Unit], whole: Cost, budget: Budget, blocks: int
         return
     if blocks in ("auto", 1):
         raise no_room(budget, least, len(units), room.removed(nearest))
-    what, cut = budget.cut
     raise PlanError(
-        f"{what}_cut = {cut:g}: no plan of {blocks} blocks removes more than {room.removed(nearest):.2%}, wherever the blocks "
+        f"{budget.asked}: no plan of {blocks} blocks removes more than {room.removed(nearest):.2%}, wherever the blocks "
         "lie; ask for less, or for fewer blocks"
     )
 

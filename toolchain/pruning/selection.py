@@ -96,13 +96,12 @@ def best_candidate(
             # Only what can still end with exactly `quota` units is grown.
             drop = [i for i, units in enumerate(kept) if index not in stay and len(units) + len(after) >= quota]
             keep = [i for i, units in enumerate(kept) if index not in gone and len(units) + 1 + stay_after <= quota]
-            flow = _joined(
-                _stepped(chain, index, flow, drop, kept=False), _stepped(chain, index, flow, keep, kept=True)
-            )
+            without = _stepped(chain, index, flow, drop, kept=False)
+            flow = without.and_then(_stepped(chain, index, flow, keep, kept=True))
             kept = [kept[i] for i in drop] + [(*kept[i], index) for i in keep]
             if width is not None:
                 best = _ranked(kept, sign * flow.against(chain.readout[index + 1]), width)
-                kept, flow = [kept[i] for i in best], _picked(flow, best)
+                kept, flow = [kept[i] for i in best], flow.take(best)
         scores = flow.against(chain.readout[block.stop])
         (winner,) = _ranked(kept, sign * scores, 1)
     return Choice(kept[winner], float(scores[winner]), tuple(sorted(scores.tolist())))
@@ -131,15 +130,5 @@ def _ranked(kept: list[tuple[int, ...]], scores: Tensor, width: int) -> list[int
 
 
 def _stepped(chain: LinearChain, index: int, flow: Flow, chosen: list[int], *, kept: bool) -> Flow:
-    picked = _picked(flow, chosen)
+    picked = flow.take(chosen)
     return chain.step(index, picked, kept=kept) if chosen else picked
-
-
-def _picked(flow: Flow, chosen: list[int]) -> Flow:
-    return Flow(flow.state[chosen], flow.log[chosen])
-
-
-def _joined(first: Flow, second: Flow) -> Flow:
-    if len(first.log) == 0 or len(second.log) == 0:
-        return second if len(first.log) == 0 else first
-    return Flow(torch.cat([first.state, second.state]), torch.cat([first.log, second.log]))

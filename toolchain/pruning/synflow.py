@@ -44,6 +44,16 @@ class Flow:
         log = torch.where(peak > 0, self.log + scale.log(), -torch.inf)
         return Flow(self.state / scale.view(-1, *[1] * (self.state.dim() - 1)), log)
 
+    def take(self, chosen: Sequence[int]) -> Flow:
+        """Those of the batch at the indices ``chosen``."""
+        return Flow(self.state[list(chosen)], self.log[list(chosen)])
+
+    def and_then(self, other: Flow) -> Flow:
+        """Both batches as one; an empty one may be of states before what the other has passed."""
+        if len(self.log) == 0 or len(other.log) == 0:
+            return other if len(self.log) == 0 else self
+        return Flow(torch.cat([self.state, other.state]), torch.cat([self.log, other.log]))
+
     def against(self, readout: Flow) -> Tensor:
         """Log <readout, state> for each state of the batch: (batch,). ``readout`` is a batch of one."""
         product = self.state.flatten(1) @ readout.state.flatten()

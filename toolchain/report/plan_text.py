@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,8 +14,13 @@ from rich.text import Text
 from toolchain.pruning import Plan
 
 
-def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[str]) -> None:
-    """A row a block, what goes, where the files are, and the command that comes next, which ends in ``next_words``."""
+def show_plan(
+    console: Console, plan: Plan, out: Path, *, latency: Mapping[str, Any] | None = None, next_words: Sequence[str]
+) -> None:
+    """A row a block, what goes, where the files are, and the command that comes next, which ends in ``next_words``.
+
+    ``latency`` is what was read of a budget of that kind.
+    """
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("block", justify="right")
     table.add_column("units")
@@ -34,6 +40,8 @@ def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[s
         console.print("All units are kept: nothing was removed. Keep fewer to make the model smaller.")
     for what, before, after in (("MACs", plan.macs, plan.macs_left), ("parameters", plan.params, plan.params_left)):
         console.print(f"{what:<10} {before:>13,} -> {after:>13,}  {1 - after / max(1, before):.1%} removed")
+    if latency is not None:
+        console.print(_latency(latency))
     if "medoid" in plan.scored_by and plan.settings["score"] == "synflow":
         console.print(
             "A block with a layer that has no linear form (recurrent, gated, complex) goes by the medoid, not by SynFlow."
@@ -45,3 +53,13 @@ def show_plan(console: Console, plan: Plan, out: Path, *, next_words: Sequence[s
     )
     command = ["thinwave", "finetune", str(model), *next_words, "--out", str(out / "finetuned.safetensors")]
     console.print(Text(shlex.join(command)), soft_wrap=True)
+
+
+def _latency(latency: Mapping[str, Any]) -> str:
+    """Both models' latency, how it was read, and the limit."""
+    pruned, under = latency["pruned"], latency["unit_latencies"]["under"]
+    return (
+        f"latency    {pruned['against_ms']:>10.4g} ms -> {pruned['ms']:>10.4g} ms  {pruned['times_as_fast']:.3g} times as "
+        f"fast; asked for {latency['limit']}; {latency['kind']} on {under['target']}, {under['runtime']}, "
+        f"{under['precision']}"
+    )

@@ -69,7 +69,7 @@ def test_an_automatic_number_of_blocks_shrinks_to_what_is_kept(model, frames):
         ({"keep": 0}, "expected 1 to 9"),
         ({"keep": 0.01}, "asks for 0 units of 9"),
         ({"keep": 1.5}, "expected a fraction"),
-        ({}, "one of keep, macs_cut, params_cut; got none"),
+        ({}, "one of keep, macs_cut, params_cut, latency; got none"),
         ({"keep": 3, "macs_cut": 0.5}, "got keep = 3, macs_cut = 0.5"),
         ({"macs_cut": 1.0}, "macs_cut = 1.0: expected a fraction over 0 and under 1"),
         ({"keep": 3, "score": "taylor"}, 'score "taylor" is not one of synflow, medoid, l1, random'),

@@ -5,7 +5,7 @@ They are none of the zoo's models, so that an estimate of one of those is a pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -60,9 +60,9 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
-    def conv(self, x: str, into: int, out: int, kernel: tuple[int, ...], stride: int = 1) -> str:
+    def conv(self, x: str, into: int, out: int, kernel: tuple[int, ...], strides: Sequence[int] | None = None) -> str:
         pads = [size // 2 for size in kernel] * 2
-        strides = [1] * (len(kernel) - 1) + [stride]
+        strides = strides or [1] * len(kernel)
         return self.add("Conv", x, self.weight(out, into, *kernel), self.weight(out), pads=pads, strides=strides)
 
     def head(self, x: str, width: int) -> str:
@@ -88,8 +88,9 @@ def family() -> Iterator[Member]:
     """Every member, the cheap ones first."""
     for width, length, depth in product((12, 24, 48, 96), (96, 384, 1536), (4, 16)):
         yield Member(f"residual1d-{width}x{length}x{depth}", length, _residual(width, length, depth, (3,)))
-    for width, length, depth in product((12, 40), (96, 640), (4, 12)):
-        yield Member(f"residual2d-{width}x{length}x{depth}", length, _residual(width, length, depth, (3, 3)))
+    for rows, width, length, depth in product((1, 2), (12, 40), (96, 640), (4, 12)):
+        name = f"residual2d-{rows}x{width}x{length}x{depth}"
+        yield Member(name, length, _residual(width, length, depth, (3, 3), rows))
     for width, length, depth in product((24, 80, 200), (96, 640), (3, 6)):
         yield Member(f"chain1d-{width}x{length}x{depth}", length, _chain(width, length, depth, (5,)))
     for width, length in product((48, 160), (96, 640)):
@@ -107,10 +108,12 @@ def _image(graph: _Graph, dimensions: int) -> tuple[str, int]:
     return graph.add("Unsqueeze", INPUT, graph.constant(np.array([1], np.int64))), 1
 
 
-def _residual(width: int, length: int, depth: int, kernel: tuple[int, ...]) -> ModelProto:
+def _residual(width: int, length: int, depth: int, kernel: tuple[int, ...], rows: int = 2) -> ModelProto:
+    """Residual layers; an image keeps its two ``rows``, or the first layer makes one of them."""
     graph = _Graph(length)
     x, channels = _image(graph, len(kernel))
-    x = graph.add("Relu", graph.conv(x, channels, width, kernel))
+    strides = [1] * len(kernel) if rows == 2 else [2, *[1] * (len(kernel) - 1)]
+    x = graph.add("Relu", graph.conv(x, channels, width, kernel, strides))
     for _ in range(depth // 2):
         branch = graph.add("Relu", graph.conv(x, width, width, kernel))
         x = graph.add("Relu", graph.add("Add", graph.conv(branch, width, width, kernel), x))

@@ -1,0 +1,180 @@
+"""Pruning to a latency by a meter whose times are known, to be worked out by hand; and by an estimate of exported models."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from torch import nn
+
+from deploy.progress import silent
+from deploy.targets import this_machine
+from toolchain.errors import PlanError
+from toolchain.estimates import Settings
+from toolchain.latency_budget import (
+    EstimatedMeter,
+    Limit,
+    Reading,
+    plan_within,
+    read_unit_latencies,
+    unit_latencies,
+)
+from toolchain.models import ModelCard
+from toolchain.pruning import Choices, find_units
+
+CARD = ModelCard(architecture="resnet1d20", classes=("A", "B", "C", "D", "E"), length=64)
+
+
+@dataclass
+class Stopwatch:
+    """A model takes ``call_ms`` and ``conv_ms`` a convolution, whose number counts to the power of ``together``.
+
+    Readings are sure within ``spread``.
+    """
+
+    call_ms: float = 0.2
+    conv_ms: float = 0.05
+    together: float = 1.0
+    spread: float = 0.0
+    kind: str = "measured"
+    under = {"target": "a stopwatch"}  # noqa: RUF012
+    readings: int = 0
+
+    def write(self, model, card, folder, name):
+        path = folder / name
+        path.write_text(str(sum(isinstance(module, nn.Conv1d) for module in model.modules())))
+        return path
+
+    def taken_ms(self, path):
+        return self.call_ms + self.conv_ms * int(path.read_text()) ** self.together
+
+    def read(self, path, against, length, *, thorough, progress=silent):
+        self.readings += 1
+        ms, other = self.taken_ms(path), self.taken_ms(against)
+        times = other / ms
+        return Reading(
+            ms=ms, low_ms=ms * (1 - self.spread), high_ms=ms * (1 + self.spread), against_ms=other, times_as_fast=times,
+            low_times=times / (1 + self.spread), high_times=times / (1 - self.spread),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def within(model, frames, tmp_path):
+    """Prune the model to a limit by a meter."""
+    units = find_units(model, frames)
+    matrix = np.corrcoef(np.random.default_rng(0).normal(size=(len(units), 50)))
+
+    def pruned(limit, meter, **choices):
+        taken = unit_latencies(model, CARD, units, meter, tmp_path)
+        return plan_within(
+            limit, taken, meter, matrix=matrix, model=model, card=CARD, frames=frames, units=units,
+            choices=Choices(**choices), folder=tmp_path,
+        )  # fmt: skip
+
+    return pruned
+
+
+def test_what_a_unit_takes_is_what_the_model_takes_less_without_it(model, frames, tmp_path):
+    # 19 convolutions and 2 of shortcuts, which stay; a unit has two. Three alike, then twice a first and two alike: 5 kinds.
+    meter = Stopwatch()
+    units = find_units(model, frames)
+    found = unit_latencies(model, CARD, units, meter, tmp_path)
+    assert found.whole_ms == pytest.approx(0.2 + 0.05 * 21)
+    assert [unit.name for unit in found.units] == [unit.name for unit in units]
+    assert found.saved_ms == pytest.approx([0.1] * 9)
+    assert meter.readings == 5
+
+
+def test_a_unit_without_which_the_model_seems_slower_saves_nothing(model, frames, tmp_path):
+    class Noisy(Stopwatch):
+        def taken_ms(self, path):
+            return super().taken_ms(path) * (1.2 if path.name == "without" else 1.0)
+
+    found = unit_latencies(model, CARD, find_units(model, frames), Noisy(), tmp_path)
+    assert found.saved_ms == (0.0,) * 9
+    assert all(unit.times_as_fast < 1 for unit in found.units)
+
+
+@pytest.mark.parametrize("limit", [Limit(speedup=1.5), Limit(speedup=2.0), Limit(latency_ms=0.7)])
+def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit):
+    meter = Stopwatch()
+    found = within(limit, meter)
+    whole = found.whole_ms
+    assert found.limit_ms == pytest.approx(0.7 if limit.speedup is None else whole / limit.speedup)
+    assert found.reading.ms <= found.limit_ms + 1e-9
+    # Each unit is a tenth of a millisecond.
+    assert found.reading.ms + 0.1 > found.limit_ms
+    assert found.reading.ms == pytest.approx(whole - 0.1 * len(found.plan.dropped))
+    # The first plan was right, and one unit put back was too slow.
+    assert [attempt.fits for attempt in found.attempts] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("together", "speedup", "second"),
+    [
+        # All together the units that went saved more than each alone: there is room for one more.
+        (0.8, 1.3, "unit latencies corrected"),
+        # They saved less: the first plan is too slow.
+        (1.25, 2.5, "unit latencies corrected"),
+        # By unit latencies no plan is fast enough, and the smallest is.
+        (0.8, 2.0, "stages.0.0 put back"),
+    ],
+)
+def test_unit_latencies_that_do_not_add_up_are_corrected(within, together, speedup, second):
+    found = within(Limit(speedup=speedup), Stopwatch(together=together))
+    assert found.reading.ms <= found.limit_ms
+    assert found.attempts[1].why == second
+    assert found.attempts[-1].fits is False
+    assert set(found.attempts[-1].kept) > set(found.plan.kept)
+    assert len(found.attempts) <= 3
+
+
+def test_the_upper_end_of_the_interval_is_what_has_to_fit(within):
+    meter = Stopwatch(spread=0.06)
+    found = within(Limit(speedup=1.6), meter)
+    assert found.reading.ms * 1.06 <= found.limit_ms
+    assert found.attempts[-1].at_most_ms > found.limit_ms
+
+
+def test_a_limit_that_no_plan_meets_is_refused_with_the_nearest(within):
+    with pytest.raises(
+        PlanError, match=r"a limit of 0\.1 ms: no plan makes this model that fast; the nearest keeps 1 of 9"
+    ):
+        within(Limit(latency_ms=0.1), Stopwatch())
+
+
+def test_a_model_that_is_fast_enough_is_not_pruned(within):
+    with pytest.raises(PlanError, match=r"a limit of 9 ms: the model takes .* ms; ask for less"):
+        within(Limit(latency_ms=9.0), Stopwatch())
+
+
+@pytest.mark.parametrize("wrong", [{"speedup": 1.0}, {"speedup": float("inf")}, {"latency_ms": 0.0}, {}])
+def test_limits_that_are_none_are_refused(wrong):
+    with pytest.raises(PlanError):
+        Limit(**wrong)
+
+
+def test_an_estimate_serves_as_a_meter(within, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    meter = EstimatedMeter(target=this_machine(), precision="fp32", settings=Settings())
+    found = within(Limit(speedup=2.0), meter)
+    assert found.reading.times_as_fast >= 2.0
+    assert found.attempts[-1].fits is False
+    assert found.reading.low_ms == found.reading.ms == found.reading.high_ms
+
+
+def test_unit_latencies_are_read_back_for_the_same_model_and_meter(model, frames, tmp_path):
+    units = find_units(model, frames)
+    meter = Stopwatch()
+    taken = unit_latencies(model, CARD, units, meter, tmp_path)
+    path = tmp_path / "latency.json"
+    path.write_text(json.dumps({"unit_latencies": taken.model_dump(mode="json")}))
+    assert read_unit_latencies(path, units, meter) == taken
+    with pytest.raises(PlanError, match="is of a model of 9 units, other than this one's 8"):
+        read_unit_latencies(path, units[:-1], meter)
+    with pytest.raises(PlanError, match=r"was measured under .*, and this is estimated under"):
+        read_unit_latencies(path, units, Stopwatch(kind="estimated"))
+    for text in ("", "[]", "{}"):
+        path.write_text(text)
+        with pytest.raises(PlanError, match="no unit latencies can be read"):
+            read_unit_latencies(path, units, meter)

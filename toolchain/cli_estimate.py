@@ -1,0 +1,205 @@
+"""``thinwave estimate``: latency where nothing was measured. One command, one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.cli_options import FOLDER
+from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
+from deploy.names import PRECISIONS, Precision, RuntimeName
+from toolchain.cli_options import require_extra
+from toolchain.errors import EstimateError
+
+if TYPE_CHECKING:
+    from deploy.bundle import Layer
+    from deploy.target_profile import Target
+    from toolchain.estimates import Calibration, Estimate, Settings
+
+    LayersIn = Callable[[Precision], tuple[Layer, ...]]
+
+
+@click.command(
+    cls=JsonCommand,
+    context_settings=CONTEXT,
+    epilog="\b\nExamples:\n"
+    "  thinwave estimate --calibrate\n"
+    "  thinwave estimate out/pruned\n"
+    "  thinwave estimate out/pruned --against out/original --all\n"
+    "  thinwave estimate out/pruned --target jetson-orin-nano-8gb --power-mode 15W --json",
+)
+@click.argument("bundle_path", metavar="[BUNDLE|FILE.onnx]", type=FOLDER, required=False)
+@click.option("--against", "against_path", metavar="BUNDLE2", type=FOLDER, help="How many times as fast as this one.")
+@click.option("--target", metavar="NAME|FILE", help="Target profile. [default: this machine's]")
+@click.option("--all", "all_targets", is_flag=True, help="Every target profile that comes with thinwave.")
+@click.option("--runtime", metavar="NAME", help="[default: the target's]")
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="[default: the target's; fp32 where BUNDLE does not hold that]"
+)
+@click.option("--power-mode", metavar="NAME", help="Of a Jetson. [default: all of them in sum, the first by layer]")
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="First measure some 90 networks on this machine, five minutes, and fit the constants to them; they are kept "
+    "for later estimates of this target, runtime and precision.",
+)
+@click.option(
+    "--calibration",
+    "calibration_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Read the constants here, from another machine perhaps; with --calibrate, write them here.",
+)
+@json_option
+def estimate(
+    bundle_path: Path | None,
+    against_path: Path | None,
+    target: str | None,
+    all_targets: bool,
+    runtime: str | None,
+    precision: Precision | None,
+    power_mode: str | None,
+    calibrate: bool,
+    calibration_path: Path | None,
+    json_path: str | None,
+) -> None:
+    """Estimate the latency of BUNDLE, layer by layer, on a target that need not be there.
+
+    A roofline with a time for every kernel. Its constants are fitted to measurements where somebody calibrated, and assumed
+    from the target's profile where not; the interval says which.
+    """
+    require_extra()
+    if bundle_path is None and not calibrate:
+        raise click.UsageError("name a BUNDLE, or calibrate with --calibrate")
+    if all_targets and (target or runtime or power_mode or calibration_path or calibrate):
+        raise click.UsageError("--all takes every target as its profile says; name one with --target to say more")
+    from deploy.targets import list_targets, load_target, this_machine
+    from toolchain.estimates import Settings
+
+    calibration = None
+    told: dict[str, Any] = {}
+    profiles = list_targets() if all_targets else [load_target(target) if target else this_machine()]
+    if calibrate:
+        calibration = _calibrated(profiles[0], runtime, precision or "fp32", calibration_path, json_path)
+        told["calibration"] = {**calibration.model_dump(mode="json"), "factor": calibration.factor}
+    elif calibration_path is not None:
+        from toolchain.estimates import read_calibration
+
+        calibration = read_calibration(calibration_path)
+    if bundle_path is not None:
+        settings = Settings(runtime=runtime, precision=precision, power_mode=power_mode, calibration=calibration)
+        told.update(_estimated(bundle_path, against_path, profiles, settings, json_path, quiet_problems=all_targets))
+    if json_path:
+        write_json(json_path, told)
+
+
+def _calibrated(
+    target: Target, runtime: str | None, precision: Precision, path: Path | None, json_path: str | None
+) -> Calibration:
+    from typing import cast
+
+    from deploy.progress import progress_bar
+    from deploy.runtimes import version_here
+    from toolchain.estimates import calibrate, calibration_path, write_calibration
+    from toolchain.report.estimate_text import calibration_table, worst_in_words
+
+    named = runtime or target.measuring.runtime
+    version_here(named)
+    threads = target.measuring.threads
+    with progress_bar(stderr, "calibrate") as progress:
+        # It is one of them, or was refused just now.
+        found = calibrate(target, cast(RuntimeName, named), precision, threads=threads, progress=progress)
+    place = path or calibration_path(target.name, named, precision, threads)
+    write_calibration(found, place)
+    if json_path != "-":
+        stdout().print(calibration_table(found))
+        stdout().print(worst_in_words(found))
+        stdout().print(f"kept in {place}", soft_wrap=True)
+    return found
+
+
+def _estimated(
+    bundle_path: Path,
+    against_path: Path | None,
+    profiles: list[Target],
+    settings: Settings,
+    json_path: str | None,
+    *,
+    quiet_problems: bool,
+) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from toolchain.estimates import estimate as estimate_on
+    from toolchain.report.estimate_text import estimates_table, in_words, layers_table
+
+    layers_in, held = _layers(bundle_path)
+    against_in, _ = _layers(against_path) if against_path else (None, ())
+    rows: list[tuple[Estimate, Estimate | None]] = []
+    problems: list[tuple[str, str]] = []
+    for profile in profiles:
+        precision = settings.precision or _held(profile, held)
+        modes = [settings.power_mode] if settings.power_mode or len(profiles) > 1 else _modes(profile)
+        for mode in modes:
+            asked = replace(settings, power_mode=mode)
+            try:
+                row = estimate_on(layers_in(precision), profile, precision, asked)
+                other = None if against_in is None else estimate_on(against_in(precision), profile, precision, asked)
+            except EstimateError as error:
+                if not quiet_problems:
+                    raise
+                problems.append((profile.name, str(error)))
+                continue
+            rows.append((row, other))
+    if quiet_problems and not rows:
+        raise EstimateError(problems[0][1])
+    if json_path != "-":
+        console = stdout()
+        if len(profiles) == 1:
+            console.print(layers_table(rows[0][0]))
+        console.print(estimates_table(rows, problems))
+        if len(profiles) == 1:
+            console.print(in_words(rows[0][0]), soft_wrap=True)
+    told: dict[str, Any] = {
+        "model": str(bundle_path),
+        "against": None if against_path is None else str(against_path),
+        "estimates": [row.to_json() for row, _ in rows],
+        "problems": dict(problems),
+    }
+    if against_path is not None:
+        told["estimates_against"] = [other.to_json() for _, other in rows if other is not None]
+        told["estimated_speed_up"] = [other.estimated_ms / row.estimated_ms for row, other in rows if other is not None]
+    return told
+
+
+def _layers(path: Path) -> tuple[LayersIn, tuple[Precision, ...]]:
+    """What gives the layers of a bundle in a precision, or those of an ONNX file; and the precisions that there are."""
+    from deploy.profiling import open_subject
+
+    subject = open_subject(path)
+    if subject.bundle is None:
+        import onnx
+
+        from toolchain.export.layers import layers_of
+
+        layers = layers_of(onnx.load(path))
+        return (lambda _: layers), ("fp32",)
+    precisions = subject.bundle.manifest.precisions
+
+    def layers_in(precision: Precision) -> tuple[Layer, ...]:
+        subject.file(precision)
+        return precisions[precision].layers
+
+    return layers_in, tuple(precisions)
+
+
+def _held(profile: Target, held: tuple[Precision, ...]) -> Precision:
+    """The precision that the target is measured in, where the bundle holds it."""
+    wanted = profile.measuring.precision
+    return wanted if wanted in held else held[0]
+
+
+def _modes(profile: Target) -> list[str | None]:
+    return [mode.name for mode in profile.power_modes] or [None]

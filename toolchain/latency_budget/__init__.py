@@ -1,0 +1,19 @@
+"""Pruning until a model is fast enough: what its units take on a target, and the plan that keeps within a latency."""
+
+from toolchain.latency_budget.limit import Limit
+from toolchain.latency_budget.meters import EstimatedMeter, MeasuredMeter, Meter, Reading
+from toolchain.latency_budget.planning import Pruned, plan_within
+from toolchain.latency_budget.unit_latencies import UnitLatencies, read_unit_latencies, unit_latencies
+
+__all__ = [
+    "EstimatedMeter",
+    "Limit",
+    "MeasuredMeter",
+    "Meter",
+    "Pruned",
+    "Reading",
+    "UnitLatencies",
+    "plan_within",
+    "read_unit_latencies",
+    "unit_latencies",
+]
