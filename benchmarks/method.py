@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.pop(0)
 
 import deploy  # noqa: F401
+import targets  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -180,7 +180,7 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
     [
         (
             ["--model", "resnet1d20", "--weights", "W"],
-            "expected one budget, --keep, --macs-cut or --params-cut; got none",
+            "expected one budget, --keep, --macs-cut, --params-cut, --latency-ms or --speedup; got none",
         ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
         (["none.safetensors", "--keep", "0"], "'--keep': '0' is neither a number of units from 1"),

@@ -25,8 +25,9 @@ from toolchain.pruning import Budget, Choices, Plan, Unit, apply_plan, plan_on, 
 from toolchain.pruning.budget import Latency
 
 Matrix = NDArray[np.float64]
-# Of what a model takes all its units together.
-MOST_SAVED = 0.999
+FEWEST_READINGS = 2
+# By this much the whole model is over the limit at the least.
+LEAST_OVER = 1.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +78,17 @@ def plan_within(
     prices = Latency(limit_ms=limit_ms, whole_ms=latencies.whole_ms, saved_ms=latencies.saved_ms)
     whole = meter.write(model, card, folder, "whole")
     attempts: list[Attempt] = []
-    steps = 4
+    seen: dict[tuple[int, ...], tuple[Attempt, Reading]] = {}
 
     def planned(prices: Latency, limit_ms: float) -> Plan:
         budget = Budget(latency=replace(prices, limit_ms=limit_ms))
         return plan_on(matrix, model, frames, units, replace(choices, budget=budget))
 
     def read(plan: Plan, why: str) -> tuple[Attempt, Reading]:
-        nonlocal steps
-        steps = max(steps, len(attempts) + 2)
-        progress(len(attempts), steps, f"{why}: {len(plan.kept)} of {len(plan.units)} units")
+        if plan.kept in seen:
+            return seen[plan.kept]
+        # Two are the least, the last being of what does not fit; how many more nobody knows.
+        progress(len(attempts), max(FEWEST_READINGS, len(attempts) + 1), f"{why}: {len(plan.kept)} units")
         path = meter.write(apply_plan(plan, model), card, folder, "pruned")
         reading = meter.read(path, whole, card.length, thorough=True)
         ms, at_most_ms = limit.taken(reading, latencies.whole_ms)
@@ -96,7 +98,8 @@ def plan_within(
                 fits=at_most_ms <= limit_ms,
             )
         )  # fmt: skip
-        return attempts[-1], reading
+        seen[plan.kept] = attempts[-1], reading
+        return seen[plan.kept]
 
     try:
         plan, why = planned(prices, limit_ms), "first plan"
@@ -133,13 +136,13 @@ def foreseen_ms(prices: Latency, kept: Sequence[int]) -> float:
 
 
 def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
-    """Unit latencies that agree with a reading: all larger or smaller by one factor."""
-    foreseen_saved, saved = prices.whole_ms - foreseen_ms(prices, kept), prices.whole_ms - ms
-    if foreseen_saved <= 0 or saved <= 0:
-        return prices
-    # All units together are less than the model.
-    factor = min(saved / foreseen_saved, MOST_SAVED * prices.whole_ms / sum(prices.saved_ms))
-    return replace(prices, saved_ms=tuple(factor * each for each in prices.saved_ms))
+    """Unit latencies that agree with a reading of ``kept``: what its dropped units saved more or less than each alone.
+
+    That is the whole's, and not spread over the units: what one more or less takes is near what was read of it.
+    """
+    dropped_ms = prices.whole_ms - foreseen_ms(prices, kept)
+    # All units are not foreseen to fit, because they were read not to.
+    return replace(prices, whole_ms=max(ms + dropped_ms, LEAST_OVER * prices.limit_ms))
 
 
 def with_cheapest(prices: Latency, plan: Plan) -> tuple[int, ...]:

@@ -170,18 +170,18 @@ def room_within(budget: Budget, units: Sequence[Unit], whole: Cost) -> Room:
 
 def no_room(budget: Budget, kept: int, units: int, removed: float) -> PlanError:
     """The error for a cut that no plan meets, with the nearest that there is."""
-    nearest = f"the nearest keeps {kept} of {units} units and removes {removed:.2%}"
+    nearest = f"the nearest keeps {kept} of {units} units"
     if budget.latency is not None:
         reached_ms = (1.0 - removed) * budget.latency.whole_ms
         return PlanError(
-            f"{budget.asked}: no plan makes this model that fast; {nearest}, which leaves {reached_ms:.4g} of "
-            f"{budget.latency.whole_ms:.4g} ms: allow more, or take a smaller model"
+            f"{budget.asked}: no plan makes this model that fast; {nearest} and takes {reached_ms:.4g} ms: allow more, or "
+            "take a smaller model"
         )
     what = "MACs" if budget.macs_cut is not None else "parameters"
     name, _, _ = budget.asked.partition(" ")
     return PlanError(
-        f"{budget.asked}: no plan removes that much of this model's {what}; {nearest}: {ask_for_less(name, removed)}"
-        "prune channels as well, as Torch-Pruning does"
+        f"{budget.asked}: no plan removes that much of this model's {what}; {nearest} and removes {removed:.2%}: "
+        f"{ask_for_less(name, removed)}prune channels as well, as Torch-Pruning does"
     )
 
 

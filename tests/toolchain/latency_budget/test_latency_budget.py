@@ -74,6 +74,14 @@ def within(model, frames, tmp_path):
     return pruned
 
 
+def one_more_is_too_slow(found):
+    kept = set(found.plan.kept)
+    return any(
+        set(each.kept) > kept and len(each.kept) == len(kept) + 1 and each.at_most_ms > found.limit_ms
+        for each in found.attempts
+    )
+
+
 def test_what_a_unit_takes_is_what_the_model_takes_less_without_it(model, frames, tmp_path):
     # 19 convolutions and 2 of shortcuts, which stay; a unit has two. Three alike, then twice a first and two alike: 5 kinds.
     meter = Stopwatch()
@@ -124,8 +132,7 @@ def test_unit_latencies_that_do_not_add_up_are_corrected(within, together, speed
     found = within(Limit(speedup=speedup), Stopwatch(together=together))
     assert found.reading.ms <= found.limit_ms
     assert found.attempts[1].why == second
-    assert found.attempts[-1].fits is False
-    assert set(found.attempts[-1].kept) > set(found.plan.kept)
+    assert one_more_is_too_slow(found)
     assert len(found.attempts) <= 3
 
 
@@ -133,7 +140,7 @@ def test_the_upper_end_of_the_interval_is_what_has_to_fit(within):
     meter = Stopwatch(spread=0.06)
     found = within(Limit(speedup=1.6), meter)
     assert found.reading.ms * 1.06 <= found.limit_ms
-    assert found.attempts[-1].at_most_ms > found.limit_ms
+    assert one_more_is_too_slow(found)
 
 
 def test_a_limit_that_no_plan_meets_is_refused_with_the_nearest(within):
@@ -159,7 +166,7 @@ def test_an_estimate_serves_as_a_meter(within, monkeypatch, tmp_path):
     meter = EstimatedMeter(target=this_machine(), precision="fp32", settings=Settings())
     found = within(Limit(speedup=2.0), meter)
     assert found.reading.times_as_fast >= 2.0
-    assert found.attempts[-1].fits is False
+    assert one_more_is_too_slow(found)
     assert found.reading.low_ms == found.reading.ms == found.reading.high_ms
 
 
