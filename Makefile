@@ -9,7 +9,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart test test-all test-gpu test-arm64 check format bench clean
+.PHONY: help quickstart packages test test-all test-gpu test-arm64 check format bench clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -17,6 +17,10 @@ help: ## say what there is
 
 quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: four to six minutes on two cores
 	$(BIN)/thinwave quickstart
+
+packages: ## Debian's packages that the slow tests need: an ssh server, an emulator; as root
+	apt-get update -qq
+	apt-get install --yes --quiet openssh-server python3-venv procps qemu-user-static
 
 test: $(VENV)/dev.stamp ## the tests, without the slow ones
 	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
@@ -29,7 +33,7 @@ test-gpu: $(VENV)/dev.stamp ## what only a machine with an NVIDIA GPU can show: 
 	$(BIN)/pytest tests/gpu
 
 test-arm64: $(VENV)/dev.stamp ## the device package on arm64 Python under an emulator; as root, on Debian 12
-	command -v qemu-aarch64-static > /dev/null || apt-get install --yes --quiet qemu-user-static
+	command -v qemu-aarch64-static > /dev/null || $(MAKE) packages
 	sh tests/arm64/make_root.sh .arm64 $(BIN)/python -m pip
 	$(BIN)/pytest tests/arm64
 

@@ -1,7 +1,8 @@
 """Every profile that comes with thinwave can be read, and is found under the name of its file."""
 
+import re
 from importlib import resources
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -79,3 +80,12 @@ def test_one_profile_alone_knows_a_part_number(part, name):
 
 def test_every_file_is_listed():
     assert len(list_targets()) == len(FILES) > 0
+
+
+def test_the_profile_in_the_readme_is_one(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(name = .*?)```", readme, flags=re.DOTALL)
+    assert len(text.splitlines()) <= 10
+    path = tmp_path / "my-board.toml"
+    path.write_text(text, encoding="utf-8")
+    assert load_target(path).name == "my-board"

@@ -182,6 +182,17 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
             ["--model", "resnet1d20", "--weights", "W"],
             "expected one budget, --keep, --macs-cut, --params-cut, --latency-ms or --speedup; got none",
         ),
+        (["W", "--keep", "3", "--speedup", "2"], "got --keep and --speedup"),
+        (["W", "--speedup", "2", "--latency-ms", "1"], "got --latency-ms and --speedup"),
+        (["W", "--speedup", "1"], "'--speedup': '1' is no number over 1"),
+        (["W", "--latency-ms", "nan"], "'--latency-ms': 'nan' is no number over 0"),
+        (["W", "--keep", "3", "--target", "x86-cpu"], "--target is for --latency-ms or --speedup"),
+        (["W", "--macs-cut", "0.5", "--estimated"], "--estimated is for --latency-ms or --speedup"),
+        (["W", "--speedup", "2", "--target", "x86"], 'no target profile is named "x86"'),
+        (["W", "--speedup", "2", "--device", "ssh://me@there"], "--device needs --target"),
+        (["W", "--speedup", "2", "--device", "there", "--target", "x86-cpu"], "there"),
+        (["W", "--speedup", "2", "--wheels", "w"], "--wheels"),
+        (["W", "--speedup", "2", "--runtime", "onnx"], 'no runtime is named "onnx"'),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
         (["none.safetensors", "--keep", "0"], "'--keep': '0' is neither a number of units from 1"),
         (["none.safetensors", "--keep", "1.5"], "nor a fraction of them over 0 and up to 1"),
@@ -218,6 +229,65 @@ def test_what_cannot_be_pruned_ends_in_one_message_and_leaves_nothing(
     given = [files.get(option, option) for option in options]
     assert message in refused_here("prune", *given, "--data", frames_file, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A resnet1d20 in a file of thinwave's."""
+    path = tmp_path / "trained.safetensors"
+    model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
+    save_model(path, model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))
+    return path
+
+
+def test_a_model_is_pruned_to_a_latency_that_is_estimated(
+    thinwave_here, refused_here, trained, frames_file, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    out = tmp_path / "out"
+    # A target that is not here, and its own speed-up of 2.
+    command = ("prune", trained, "--data", frames_file, "--target", "raspberry-pi-5", "--out")
+    said = thinwave_here(*command, out, "--json", tmp_path / "said.json")
+    assert said.returncode == 0, said.stderr
+    assert "raspberry-pi-5 is not this machine: latencies are estimated" in caplog.text
+    assert "pruned to be 2 times as fast, the default of raspberry-pi-5" in caplog.text
+    assert "estimated on raspberry-pi-5, onnxruntime, fp32" in " ".join(said.stdout.split())
+    told = json.loads((out / "latency.json").read_text())
+    assert json.loads((tmp_path / "said.json").read_text())["latency"] == told
+    assert told["kind"] == told["unit_latencies"]["kind"] == "estimated"
+    assert told["pruned"]["times_as_fast"] >= 2
+    plan = plan_from_json(json.loads((out / "plan.json").read_text()))
+    model, _ = load_model(out / "model.safetensors")
+    assert model(torch.zeros(1, 2, 64)).shape == (1, 5)
+    kept = set(plan.kept)
+    assert any(set(each["kept"]) > kept and not each["fits"] for each in told["attempts"])
+    # The unit latencies serve a smaller budget; those of one target are not those of another.
+    known = ("--unit-latencies", out / "latency.json")
+    again = thinwave_here(*command, tmp_path / "smaller", "--speedup", "3", *known)
+    assert again.returncode == 0, again.stderr
+    smaller = json.loads((tmp_path / "smaller/latency.json").read_text())
+    assert smaller["unit_latencies"] == told["unit_latencies"]
+    assert smaller["pruned"]["times_as_fast"] >= 3
+    other = ("prune", trained, "--data", frames_file, "--target", "raspberry-pi-4", "--out", tmp_path / "o", *known)
+    assert "was estimated under" in refused_here(*other)
+    # A plan of another budget in the same folder has no latency.
+    assert (
+        thinwave_here("prune", trained, "--data", frames_file, "--keep", "3", "--out", out, "--replace").returncode == 0
+    )
+    assert not (out / "latency.json").exists()
+
+
+@pytest.mark.slow
+def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained, frames_file, tmp_path):
+    out = tmp_path / "out"
+    said = thinwave_here("prune", trained, "--data", frames_file, "--speedup", "1.5", "--out", out)
+    assert said.returncode == 0, said.stderr
+    told = json.loads((out / "latency.json").read_text())
+    assert told["kind"] == "measured"
+    assert told["pruned"]["low_times"] >= 1.5
+    kept = {unit["name"] for unit in told["unit_latencies"]["units"]}
+    assert len(kept) == 9
+    assert all(unit["saved_ms"] > 0 for unit in told["unit_latencies"]["units"])
 
 
 def test_prune_says_where_fewer_frames_are_compared_than_asked_for(

@@ -51,6 +51,13 @@ def test_two_models_are_measured_in_turns(machine, bundle_folder):
     assert len(told["latency"]) == 2
 
 
+def test_an_onnx_file_without_a_bundle_is_measured_there_too(machine, bundle_folder):
+    file = bundle_folder() / "fp32.onnx"
+    told = json.loads(profile(machine, file, "--against", file, "--json", "-").stdout)
+    assert told["latency"][0]["kind"] == "measured"
+    assert 0.5 < told["speed_up"]["ratio"] < 2
+
+
 def test_a_person_sees_a_table(machine, bundle_folder):
     said = profile(machine, bundle_folder())
     assert machine.address() in said.stdout

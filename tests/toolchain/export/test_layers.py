@@ -1,9 +1,11 @@
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import helper
 
+from deploy.bundle import Layer
 from toolchain.cost import cost
 from toolchain.export import export_onnx, layers_of
 from toolchain.export.int8 import quantisable, quantise
@@ -110,3 +112,41 @@ def test_a_product_of_what_depends_on_the_frame_is_unknown(written):
         row.name: row for row in layers_of(onnx.load(written(nodes, {"w": np.ones((3, 3), np.float32)}, classes=3)))
     }
     assert rows["dense"].macs is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "attributes"),
+    [
+        ((8,), (3,), {"pads": [1, 1]}),
+        ((8,), (5,), {"pads": [4, 0], "strides": [2]}),
+        ((9,), (3,), {"pads": [2, 3], "dilations": [2]}),
+        # An image of one row: two of three rows of a kernel are beside it.
+        ((1, 8), (3, 3), {"pads": [1, 1, 1, 1]}),
+        ((2, 9), (3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ((2, 8), (2, 4), {}),
+        # The last is at the end where the number is odd, and at the beginning with the other name.
+        ((8,), (4,), {"auto_pad": "SAME_UPPER", "strides": [3]}),
+        ((8,), (4,), {"auto_pad": "SAME_LOWER"}),
+        ((8,), (4,), {"auto_pad": "VALID"}),
+    ],
+)
+def test_products_on_padding_are_those_that_a_convolution_of_ones_lacks(shape, kernel, attributes):
+    # 2 channels to 3: with ones for frames and weights each output is the number of products that lie inside.
+    weight = np.ones((3, 2, *kernel), np.float32)
+    node = helper.make_node("Conv", ["iq", "w"], ["y"], **attributes)
+    graph = helper.make_graph(
+        [node], "one", [helper.make_tensor_value_info("iq", onnx.TensorProto.FLOAT, ["batch", 2, *shape])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)], [onnx.numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (layer,) = layers_of(model)
+    ones = np.ones((1, 2, *shape), np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {"iq": ones})
+    assert layer.macs == outputs.size * 2 * np.prod(kernel)
+    assert layer.macs - layer.macs_on_padding == outputs.sum()
+
+
+def test_a_manifest_from_before_padding_was_counted_is_read():
+    old = {"name": "a", "op": "Conv", "macs": 5, "bytes_in": 1, "bytes_out": 1, "bytes_weights": 1}
+    assert Layer.model_validate(old).macs_on_padding == 0

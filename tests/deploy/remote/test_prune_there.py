@@ -1,0 +1,42 @@
+"""`thinwave prune --device`: unit latencies, and the pruned model's, taken on another machine over a real sshd."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from toolchain.latency_budget import meters
+from toolchain.models import ModelCard, create_model, save_model
+
+pytestmark = pytest.mark.slow
+
+CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+# The same command, with less time for each reading.
+QUICKLY = (
+    "import sys; from toolchain.latency_budget import meters; meters.THOROUGH = meters.BRIEF = (2, 0.2); "
+    "from toolchain.cli import main; main()"
+)
+
+
+def test_a_model_is_pruned_by_what_it_takes_on_the_device(machine, noise_set, tmp_path):
+    assert meters.BRIEF[0] >= 5
+    frames = noise_set(tmp_path / "frames.h5", classes=CLASSES, length=64)
+    model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
+    save_model(tmp_path / "m.safetensors", model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))
+    command = [
+        "prune", tmp_path / "m.safetensors", "--data", frames, "--speedup", "1.5", "--target", "x86-cpu", "--out",
+        tmp_path / "out", "--device", machine.address(), "--wheels", machine.wheels, "--frames", "32",
+    ]  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-c", QUICKLY, *map(str, command)], env=machine.environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    told = json.loads((tmp_path / "out/latency.json").read_text())
+    assert told["kind"] == "measured"
+    assert told["unit_latencies"]["under"]["device"] == machine.address()
+    assert told["pruned"]["low_times"] >= 1.5
+    assert not machine.running("python")
+    assert not list((machine.store / "work").iterdir())

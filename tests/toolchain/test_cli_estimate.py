@@ -1,0 +1,128 @@
+import json
+
+import pytest
+
+from deploy.targets import list_targets, this_machine
+from toolchain.data import Part, open_dataset, stratified_split
+from toolchain.estimates import calibration_path
+from toolchain.export import Frames, export_onnx, from_model, write_bundle
+from toolchain.models import ModelCard, create_model
+
+CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+
+
+@pytest.fixture(autouse=True)
+def without_calibrations(tmp_path, monkeypatch):
+    """No calibration of this account's comes in."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A resnet1d20 in an ONNX file."""
+    path = tmp_path_factory.mktemp("plain") / "plain.onnx"
+    export_onnx(create_model("resnet1d20", 5, 64), path, classes=CLASSES, length=64)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(noise_set, tmp_path_factory):
+    """The same in a bundle, in fp32 and fp16."""
+    folder = tmp_path_factory.mktemp("bundle")
+    dataset = open_dataset(noise_set(folder / "frames.h5", classes=CLASSES, length=64))
+    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
+    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
+    card = ModelCard(architecture="resnet1d20", classes=CLASSES, length=64)
+    (folder / "bundle").mkdir()
+    origin = from_model(create_model("resnet1d20", classes=5, length=64).eval(), card)
+    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "fp16"), most_drop=1.0)
+    return folder / "bundle"
+
+
+def estimated(said):
+    assert said.returncode == 0, said.stderr
+    return json.loads(said.stdout)
+
+
+def test_a_model_is_estimated_layer_by_layer_and_in_sum(thinwave_here, plain):
+    found = estimated(thinwave_here("estimate", plain, "--json"))
+    (row,) = found["estimates"]
+    assert (row["kind"], row["target"], row["interval"]) == ("estimated", this_machine().name, "assumed")
+    assert row["low_ms"] < row["estimated_ms"] < row["high_ms"]
+    layers = sum(layer["estimated_us"] for layer in row["layers"])
+    assert 1e3 * row["estimated_ms"] == pytest.approx(row["call_us"] + layers)
+    # No name that a measured record has.
+    assert not {"p50_ms", "runs"} & row.keys()
+    said = thinwave_here("estimate", plain).stdout
+    assert "ESTIMATED" in said
+    assert "stages.0.0.branch.0/Conv" in said
+    assert "nobody measured" in said
+
+
+def test_every_target_is_estimated_in_the_precision_that_it_is_measured_in(thinwave_here, bundle, plain):
+    found = estimated(thinwave_here("estimate", bundle, "--all", "--json"))
+    rows = {row["target"]: row for row in found["estimates"]}
+    assert rows.keys() == {target.name for target in list_targets()}
+    for target in list_targets():
+        assert rows[target.name]["precision"] == target.measuring.precision
+    # A file of its own is in fp32, whatever the target would rather have.
+    found = estimated(thinwave_here("estimate", plain, "--all", "--json"))
+    assert {row["precision"] for row in found["estimates"]} == {"fp32"}
+    assert "jetson-nano" in thinwave_here("estimate", bundle, "--all").stdout
+
+
+def test_power_modes_stand_in_rows_of_their_own(thinwave_here, bundle):
+    found = estimated(thinwave_here("estimate", bundle, "--target", "jetson-orin-nano-8gb", "--json"))
+    times = {row["power_mode"]: row["estimated_ms"] for row in found["estimates"]}
+    assert list(times) == ["MAXN_SUPER", "25W", "15W", "7W"]
+    assert times["MAXN_SUPER"] < times["25W"] < times["7W"]
+    one = estimated(
+        thinwave_here("estimate", bundle, "--target", "jetson-orin-nano-8gb", "--power-mode", "7W", "--json")
+    )
+    assert [row["estimated_ms"] for row in one["estimates"]] == [times["7W"]]
+
+
+def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
+    found = estimated(thinwave_here("estimate", plain, "--against", plain, "--json"))
+    assert found["estimated_speed_up"] == [1.0]
+    assert "1.00" in thinwave_here("estimate", plain, "--against", plain).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "name a BUNDLE, or calibrate with --calibrate"),
+        (["M", "--all", "--target", "x86-cpu"], "--all takes every target as its profile says"),
+        (["M", "--target", "jetson-orin"], 'no target profile is named "jetson-orin"'),
+        (["M", "--target", "jetson-nano", "--power-mode", "15W"], 'has no power mode "15W"; there are: MAXN, 5W'),
+        (["M", "--runtime", "tensorrt"], "does not say accelerator.peaks"),
+        (["M", "--calibration", "none.json"], "none.json: the calibration cannot be read: No such file"),
+        (["none.onnx"], "there is no such file"),
+        (["--calibrate", "--runtime", "onnx"], 'no runtime is named "onnx"'),
+        (["--calibrate", "--target", "jetson-nano"], "jetson-nano is of architecture aarch64, and this machine is"),
+    ],
+)
+def test_what_cannot_be_estimated_ends_in_one_message(refused_here, plain, options, message):
+    assert message in " ".join(refused_here("estimate", *[plain if word == "M" else word for word in options]).split())
+
+
+def test_a_bundle_without_the_precision_is_refused(refused_here, bundle):
+    assert "int8" in refused_here("estimate", bundle, "--precision", "int8")
+
+
+def test_of_a_recurrent_model_there_is_no_estimate(refused_here, tmp_path):
+    path = tmp_path / "lstm2.onnx"
+    export_onnx(create_model("lstm2", 5, 64), path, classes=CLASSES, length=64)
+    assert "of a recurrent layer (LSTM) there is no estimate" in refused_here("estimate", path)
+
+
+@pytest.mark.slow
+def test_a_calibration_is_kept_and_later_estimates_go_by_it(thinwave_here, plain, tmp_path):
+    told = estimated(thinwave_here("estimate", "--calibrate", plain, "--json"))
+    assert len(told["calibration"]["held_out"]) == 22
+    target = this_machine()
+    assert calibration_path(target.name, "onnxruntime", "fp32", 1).is_file()
+    (row,) = estimated(thinwave_here("estimate", plain, "--json"))["estimates"]
+    assert row["interval"] == "calibrated"
+    assert row["high_ms"] / row["estimated_ms"] == pytest.approx(told["calibration"]["factor"])
+    assert "not used for fitting" in thinwave_here("estimate", plain).stdout
