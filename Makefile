@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .DELETE_ON_ERROR:
 
 help: ## say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 20
 
 quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: four to six minutes on two cores
 	$(BIN)/thinwave quickstart
@@ -33,7 +33,7 @@ test-gpu: $(VENV)/dev.stamp ## what only a machine with an NVIDIA GPU can show: 
 	$(BIN)/pytest tests/gpu
 
 test-arm64: $(VENV)/dev.stamp ## the device package on arm64 Python under an emulator; as root, on Debian 12
-	command -v qemu-aarch64-static > /dev/null || $(MAKE) packages
+	command -v qemu-aarch64-static > /dev/null || { apt-get update -qq && apt-get install --yes --quiet qemu-user-static; }
 	sh tests/arm64/make_root.sh .arm64 $(BIN)/python -m pip
 	$(BIN)/pytest tests/arm64
 

@@ -89,7 +89,7 @@ def _listen(
     result: dict[str, Any] | None = None
     said = ""
     for line in child.stdout:
-        message = _message(line)
+        message = message_in(line)
         if isinstance(message.get("result"), dict):
             result = message["result"]
         elif isinstance(message.get("error"), str):
@@ -101,7 +101,8 @@ def _listen(
     return (None if said else result), said
 
 
-def _message(line: bytes) -> dict[str, Any]:
+def message_in(line: bytes) -> dict[str, Any]:
+    """The message in a line of the protocol; an empty one where the line is none."""
     try:
         message = json.loads(line)
     except ValueError:

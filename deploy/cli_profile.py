@@ -15,7 +15,6 @@ from deploy.names import RUNTIME_NAMES, Precision
 
 if TYPE_CHECKING:
     from deploy.profiling import Profile
-    from deploy.remote.device_side import Request
 
 # Timed seconds a process.
 QUICK_S, OFFICIAL_S = 3.0, 60.0
@@ -114,9 +113,16 @@ def profile(
     if len(devices) > 1 and samples_path:
         raise click.UsageError("--samples is one file: name one --device at a time")
     if trtexec_path is not None:
+        measuring = {
+            "--against": against_path, "--runtime": runtime, "--threads": threads, "--power-mode": power_mode,
+            "--quick": quick, "--official": official, "--seconds": seconds, "--layers": with_layers,
+            "--samples": samples_path, "--device": devices,
+        }  # fmt: skip
+        if given := [name for name, value in measuring.items() if value]:
+            raise click.UsageError(f"{given[0]} is for measuring, and --from-trtexec reads what was measured")
         if target is None:
             raise click.UsageError("--from-trtexec needs --target: the times do not say on what they were taken")
-        _show_trtexec(bundle_path, trtexec_path, target, precision, json_path)
+        _show_trtexec(bundle_path, trtexec_path, target, precision, batch, json_path)
         return
     settings = {
         "precision": precision,
@@ -129,8 +135,10 @@ def profile(
     }
     samples = Path(samples_path) if samples_path else None
     if devices:
-        request = _request(settings, target, power_mode)
-        found = _measure_there(bundle_path, against_path, devices, request, samples, wheels, keep=not leave_nothing)
+        found = _measure_there(
+            bundle_path, against_path, devices, target, {**settings, "power_mode": power_mode}, samples, wheels,
+            keep=not leave_nothing,
+        )  # fmt: skip
     else:
         found = {"": _measure_here(bundle_path, against_path, target, power_mode, samples, settings)}
     measured = {name: each for name, each in found.items() if not isinstance(each, Exception)}
@@ -168,20 +176,12 @@ def _measure_here(
         )
 
 
-def _request(settings: dict[str, Any], target: str | None, power_mode: str | None) -> Request:
-    from deploy.remote.device_side import Request
-    from deploy.targets import load_target
-
-    # A profile of the user's own is not on the device.
-    told = load_target(target).model_dump(mode="json") if target else None
-    return Request(subject="", against=None, target=told, with_samples=False, power_mode=power_mode, **settings)
-
-
 def _measure_there(
     bundle_path: Path,
     against_path: Path | None,
     devices: Sequence[str],
-    request: Request,
+    target: str | None,
+    settings: dict[str, Any],
     samples_path: Path | None,
     wheels: Path | None,
     *,
@@ -192,27 +192,36 @@ def _measure_there(
     from deploy.progress import progress_bars
     from deploy.remote.address import parse_device
     from deploy.remote.connection import Connection
+    from deploy.remote.device_side import Settings
     from deploy.remote.measuring import profile_there
     from deploy.remote.several import on_each
+    from deploy.targets import load_target
 
     if twice := next((each for each in devices if devices.count(each) > 1), None):
         raise click.UsageError(f"{twice} is named twice; one measurement runs on a device at a time")
     connections = [Connection(parse_device(each)) for each in devices]
     subject = open_subject(bundle_path)
     against = open_subject(against_path) if against_path else None
+    # A profile of the user's own is not on the device.
+    told = load_target(target) if target else None
     with progress_bars(stderr, devices) as bars:
 
         def measure(number: int, connection: Connection) -> Profile:
             return profile_there(
-                connection, subject, against, request,
-                wheels=wheels, keep=keep, samples_path=samples_path, progress=bars[number],
+                connection, subject, against, Settings(**settings),
+                target=told, wheels=wheels, keep=keep, samples_path=samples_path, progress=bars[number],
             )  # fmt: skip
 
         return dict(zip(devices, on_each(connections, measure), strict=True))
 
 
 def _show_trtexec(
-    bundle_path: Path, trtexec_path: Path, target: str, precision: Precision | None, json_path: str | None
+    bundle_path: Path,
+    trtexec_path: Path,
+    target: str,
+    precision: Precision | None,
+    batch: int | None,
+    json_path: str | None,
 ) -> None:
     from deploy.bundle import open_bundle
     from deploy.latency import Measurement, ModelLatency
@@ -221,7 +230,9 @@ def _show_trtexec(
     from deploy.targets import load_target
     from deploy.trtexec import records_of
 
-    records = records_of(trtexec_path, open_bundle(bundle_path), target=load_target(target).name, precision=precision)
+    records = records_of(
+        trtexec_path, open_bundle(bundle_path), target=load_target(target).name, precision=precision, batch=batch
+    )
     if json_path:
         write_json(json_path, {"latency": [record.to_json() for record in records]})
     if json_path != "-":

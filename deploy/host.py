@@ -62,11 +62,14 @@ def machine() -> str:
 
 
 def emulated(root: Path = ROOT) -> bool:
-    """Say whether an emulator runs this process: the kernel tells of a processor of another architecture, or it is named."""
+    """Say whether an emulator runs this process: the kernel tells of another architecture, or the emulator is named."""
     told = read_text(root / "proc/cpuinfo") or ""
     machines = {"x86_64": r"^vendor_id\s*:", "aarch64": r"^CPU implementer\s*:"}
     known = next((name for name, pattern in machines.items() if re.search(pattern, told, re.MULTILINE)), None)
-    return known not in (None, machine()) or "qemu" in python_command()[0]
+    # An emulator may make up the one, and pass the other on as it is.
+    kernel = (read_text(root / "proc/sys/kernel/arch") or "").strip() or None
+    named = any(Path(word).name.startswith("qemu-") for word in python_command())
+    return not {known, kernel} <= {None, machine()} or named
 
 
 def usable_cores() -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from deploy.kernel_files import ROOT
 from deploy.machine_state import machine_state, power_modes
 from deploy.suggestion import did_you_mean
 
+log = logging.getLogger(__name__)
+
 MOST_SECONDS = 60.0
 
 
@@ -21,7 +24,8 @@ MOST_SECONDS = 60.0
 def in_power_mode(name: str | None, root: Path = ROOT) -> Iterator[None]:
     """Let the block run in a power mode, and set the one that was there again; None leaves it as it is.
 
-    Raises TargetError where the machine has no such mode, or it cannot be set without a password or a restart.
+    Raises TargetError where the machine has no such mode, or it cannot be set without a password or a restart, and where it
+    does not say in which it is: what was there could not be set again. That it cannot be set again is a warning.
     """
     if name is None:
         yield
@@ -33,15 +37,22 @@ def in_power_mode(name: str | None, root: Path = ROOT) -> Iterator[None]:
         raise TargetError(
             f'no power mode is named "{name}"{did_you_mean(name, modes)}; this machine has: {", ".join(modes)}'
         )
+    if not isinstance(before, str) or before not in modes:
+        raise TargetError(
+            f"power mode {name}: this machine does not say in which mode it is, so that could not be set again; set the mode "
+            "by hand, and leave out --power-mode"
+        )
     if before == name:
         yield
         return
-    _set(name, modes[name], root)
     try:
+        _set(name, modes[name], root)
         yield
     finally:
-        if isinstance(before, str) and before in modes:
+        try:
             _set(before, modes[before], root)
+        except TargetError as error:
+            log.warning("the former power mode was not set again: %s", error)
 
 
 def _set(name: str, number: int, root: Path) -> None:

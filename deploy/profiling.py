@@ -59,9 +59,10 @@ class Subject:
         """The file in ``precision``; raises BundleError where the bundle has none."""
         return self.path if self.bundle is None else self.bundle.path_of(precision)
 
-    def model(self, precision: Precision, runtime: str) -> Model:
-        """What is measured."""
-        return Model(path=self.file(precision), runtime=runtime, precision=None if self.bundle is None else precision)
+    def model(self, precision: Precision, runtime: str, *, named: bool = True) -> Model:
+        """What is measured; of a plain file the ``precision`` is known where the user ``named`` it."""
+        known = self.bundle is not None or named
+        return Model(path=self.file(precision), runtime=runtime, precision=precision if known else None)
 
     def layers(self, precision: Precision) -> Sequence[Layer]:
         """What is known of its layers."""
@@ -219,9 +220,10 @@ def profile(
         chosen_runtime, chosen_precision = best_of(looks)
     # Told here in a sentence of its own, not by the first of the processes.
     version_here(chosen_runtime)
-    models = {BUNDLE: subject.model(chosen_precision, chosen_runtime)}
+    named = precision is not None
+    models = {BUNDLE: subject.model(chosen_precision, chosen_runtime, named=named)}
     if against is not None:
-        models = {AGAINST: against.model(chosen_precision, chosen_runtime), **models}
+        models = {AGAINST: against.model(chosen_precision, chosen_runtime, named=named), **models}
     measurement = measure(
         models,
         frames=frames,

@@ -74,6 +74,15 @@ class Efficiency(Strict):
     share_of_bandwidth: Figure
     factor: Figure
 
+    @model_validator(mode="after")
+    def _all_said(self) -> Efficiency:
+        figures = {name: getattr(self, name).value for name in type(self).model_fields}
+        if unsaid := [name for name, value in figures.items() if value is None]:
+            raise ValueError(f"{unsaid[0]} cannot be read from a machine; say what is assumed")
+        if figures["factor"] <= 1:
+            raise ValueError(f"factor = {figures['factor']:g}: expected more than 1")
+        return self
+
 
 class Processor(Strict):
     """The processor; ``peaks`` are those of one core."""
@@ -108,7 +117,8 @@ class Memory(Strict):
 class PowerMode(Strict):
     """A mode by its name, because numbers differ by board and release; what is left out is as in the rest of the profile.
 
-    All its figures come from one ``source``. The first mode of a profile is the one that the rest of it is for.
+    All its figures come from one ``source``, but for the bandwidth, which is computed from the memory's clock. The first mode
+    of a profile is the one that the rest of it is for.
     """
 
     name: Text

@@ -68,12 +68,7 @@ def is_here(target: Target, root: Path = ROOT) -> bool:
 
 def how_known(target: Target, root: Path = ROOT) -> str | None:
     """Say by what this machine is known to be one that the profile describes; None where it is none."""
-    if target.identity.machine != machine():
-        return None
-    if not target.identity.device_tree:
-        return f"its architecture is {machine()}"
-    named = next((name for name in target.identity.device_tree if name in _device_tree(root)), None)
-    return None if named is None else f"its device tree says that it is {named}"
+    return _known_by(target, machine(), read_text(root / DEVICE_TREE) or "")
 
 
 def check_is_here(target: Target) -> None:
@@ -97,13 +92,21 @@ def this_machine(root: Path = ROOT) -> Target:
 
     Raises TargetError where there is none.
     """
+    return target_of(machine(), read_text(root / DEVICE_TREE) or "")
+
+
+def target_of(architecture: str, device_tree: str) -> Target:
+    """Return the profile of a machine by what its kernel says: its architecture and ``/proc/device-tree/compatible``.
+
+    Raises TargetError where there is none.
+    """
     profiles = list_targets()
     for target in sorted(profiles, key=lambda target: not target.identity.device_tree):
-        if is_here(target, root):
+        if _known_by(target, architecture, device_tree):
             return target
     names = ", ".join(target.name for target in profiles)
     raise TargetError(
-        f"no target profile is for architecture {machine()} (there are: {names}); write one and give its path"
+        f"no target profile is for architecture {architecture} (there are: {names}); write one and give its path"
     )
 
 
@@ -125,12 +128,21 @@ def figures_here(target: Target) -> dict[str, JsonValue]:
     }
 
 
-def _device_tree(root: Path) -> set[str]:
-    """The names under which the device tree knows this board, whole and in their parts; empty where there is none.
+def _known_by(target: Target, architecture: str, device_tree: str) -> str | None:
+    if target.identity.machine != architecture:
+        return None
+    if not target.identity.device_tree:
+        return f"its architecture is {architecture}"
+    named = next((name for name in target.identity.device_tree if name in _names_in(device_tree)), None)
+    return None if named is None else f"its device tree says that it is {named}"
+
+
+def _names_in(device_tree: str) -> set[str]:
+    """The names under which a device tree knows the board, whole and in their parts; empty where there is none.
 
     A Jetson's are ``nvidia,CARRIER+MODULE``, where an ending may say that the module is set up for its Super modes.
     """
-    names = {name for name in (read_text(root / DEVICE_TREE) or "").split("\0") if name}
+    names = {name for name in device_tree.split("\0") if name}
     return names | {part.removesuffix("-super") for name in names for part in re.split("[,+]", name)}
 
 

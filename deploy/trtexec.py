@@ -1,7 +1,8 @@
 """Times that NVIDIA's ``trtexec`` measured where thinwave cannot run, JetPack 4 and 5, read into the same record.
 
 A bundle's ``trtexec.sh`` builds an engine there and runs ``trtexec`` in fresh processes; each leaves what ``--exportTimes``
-writes: a JSON array of runs, with ``latencyMs`` from host to host and ``computeMs`` without transfers.
+writes: a JSON array of runs, with ``latencyMs``, the GPU's work and the transfers to and from it, and ``computeMs``, the work
+alone. Both are the GPU's own clock: what the host takes to call it is in neither, and the record says so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveInt
 
 from deploy.bundle import Bundle
 from deploy.errors import MeasurementError
@@ -36,22 +38,28 @@ class About(Strict):
 
     model_sha256: str
     precision: Precision
-    batch: int
+    batch: PositiveInt
     tensorrt: str
     device: str
 
 
-def records_of(path: Path, bundle: Bundle, *, target: str, precision: Precision | None) -> list[LatencyRecord]:
-    """Read ``path``: one file of times, or the folder that ``trtexec.sh`` left, of all precisions or of one.
+def records_of(
+    path: Path, bundle: Bundle, *, target: str, precision: Precision | None = None, batch: int | None = None
+) -> list[LatencyRecord]:
+    """Read ``path``: one file of times, or the folder that ``trtexec.sh`` left, of all precisions or the one named.
 
-    ``precision`` is that of a single file, which does not say it. Raises MeasurementError for what cannot be read, and for
-    times of another bundle.
+    A single file says neither its ``precision`` nor its ``batch``, 1 where it is None, nor which model ran. Raises
+    MeasurementError for what cannot be read, and for times of another bundle.
     """
     if path.is_file():
         if precision is None:
             raise MeasurementError(f"{path}: a file of times does not say what ran: name it with --precision")
-        return [record([read_times(path)], target=target, precision=precision, version="unknown", batch=1, device=None)]
-    folders = [each for each in (path, *(path / name for name in PRECISIONS)) if (each / INFORMATION).is_file()]
+        times = [read_times(path)]
+        return [record(times, target=target, precision=precision, version="unknown", batch=batch or 1, device=None)]
+    if batch is not None:
+        raise MeasurementError(f"{path}: says itself how many frames ran at a time; leave --batch out")
+    wanted = PRECISIONS if precision is None else (precision,)
+    folders = [each for each in (path, *(path / name for name in wanted)) if (each / INFORMATION).is_file()]
     if not folders:
         raise MeasurementError(
             f"{path}: neither a file of times nor a folder that a bundle's trtexec.sh left: there is no {INFORMATION} in it"
@@ -61,6 +69,8 @@ def records_of(path: Path, bundle: Bundle, *, target: str, precision: Precision 
         about = read_strictly(
             About, _json(folder / INFORMATION), where=str(folder / INFORMATION), error=MeasurementError
         )
+        if precision not in (None, about.precision):
+            raise MeasurementError(f"{folder}: holds times of {about.precision}, and --precision says {precision}")
         if about.model_sha256 not in {entry.sha256 for entry in bundle.manifest.trtexec}:
             raise MeasurementError(f"{folder}: these times are of another model than the bundle {bundle.folder} holds")
         files = sorted(folder.glob(TIMES))
@@ -80,13 +90,13 @@ def records_of(path: Path, bundle: Bundle, *, target: str, precision: Precision 
 
 
 def read_times(path: Path) -> tuple[Times, Times]:
-    """Read one file of ``--exportTimes``: latencies from host to host, and of the GPU alone, both in ms (runs,)."""
+    """Read one file of ``--exportTimes``: with transfers, and of the GPU's work alone, both in ms (runs,)."""
     runs = _json(path)
     if not isinstance(runs, list) or not runs:
         raise MeasurementError(f"{path}: holds no runs; expected the array that trtexec --exportTimes writes")
     try:
         latency, compute = (np.array([float(run[key]) for run in runs]) for key in ("latencyMs", "computeMs"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MeasurementError(
             f"{path}: is not what trtexec --exportTimes writes: each run has latencyMs and computeMs ({error!r})"
         ) from error
@@ -133,6 +143,7 @@ def record(
             "device": device,
             # trtexec is asked for a precision and chooses by layer; what it chose is not in its times.
             "precision_is": "as asked for",
+            "latency_is": "transfers and work by the GPU's clock, without the host's call",
         },
     )
 

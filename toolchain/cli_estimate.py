@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from deploy.bundle import Layer
     from deploy.target_profile import Target
     from toolchain.estimates import Calibration, Estimate, Settings
-
-    LayersIn = Callable[[Precision], tuple[Layer, ...]]
 
 
 @click.command(
@@ -82,16 +80,20 @@ def estimate(
     calibration = None
     told: dict[str, Any] = {}
     profiles = list_targets() if all_targets else [load_target(target) if target else this_machine()]
+    # Before minutes of measuring.
+    models = None if bundle_path is None else _opened(bundle_path, against_path, precision)
     if calibrate:
-        calibration = _calibrated(profiles[0], runtime, precision or "fp32", calibration_path, json_path)
+        wanted = precision or (profiles[0].measuring.precision if models is None else _held(profiles[0], models.held))
+        calibration = _calibrated(profiles[0], runtime, wanted, calibration_path, json_path)
         told["calibration"] = {**calibration.model_dump(mode="json"), "factor": calibration.factor}
     elif calibration_path is not None:
         from toolchain.estimates import read_calibration
 
         calibration = read_calibration(calibration_path)
-    if bundle_path is not None:
-        settings = Settings(runtime=runtime, precision=precision, power_mode=power_mode, calibration=calibration)
-        told.update(_estimated(bundle_path, against_path, profiles, settings, json_path, quiet_problems=all_targets))
+    if models is not None:
+        settings = Settings(runtime=runtime, power_mode=power_mode, calibration=calibration)
+        found = _estimated(models, profiles, precision, settings, json_path, quiet_problems=all_targets)
+        told.update({"model": str(bundle_path), "against": against_path and str(against_path), **found})
     if json_path:
         write_json(json_path, told)
 
@@ -103,16 +105,19 @@ def _calibrated(
 
     from deploy.progress import progress_bar
     from deploy.runtimes import version_here
-    from toolchain.estimates import calibrate, calibration_path, write_calibration
+    from deploy.targets import check_is_here
+    from toolchain.estimates import calibrate, calibration_path, check_writable, power_mode_here, write_calibration
     from toolchain.report.estimate_text import calibration_table, worst_in_words
 
+    check_is_here(target)
     named = runtime or target.measuring.runtime
     version_here(named)
     threads = target.measuring.threads
+    place = path or calibration_path(target.name, named, precision, threads, power_mode_here())
+    check_writable(place)
     with progress_bar(stderr, "calibrate") as progress:
         # It is one of them, or was refused just now.
         found = calibrate(target, cast(RuntimeName, named), precision, threads=threads, progress=progress)
-    place = path or calibration_path(target.name, named, precision, threads)
     write_calibration(found, place)
     if json_path != "-":
         stdout().print(calibration_table(found))
@@ -121,85 +126,93 @@ def _calibrated(
     return found
 
 
+@dataclass(frozen=True)
+class _Models:
+    """The layers of a model, and of the one that it stands against, by precision; ``held`` are those that both have."""
+
+    layers: dict[Precision, tuple[Layer, ...]]
+    against: dict[Precision, tuple[Layer, ...]] | None
+
+    @property
+    def held(self) -> tuple[Precision, ...]:
+        return tuple(name for name in self.layers if self.against is None or name in self.against)
+
+
+def _opened(path: Path, against_path: Path | None, precision: Precision | None) -> _Models:
+    """Both models; raises EstimateError for a precision that one of them does not hold."""
+    models = _Models(_layers(path), None if against_path is None else _layers(against_path))
+    for each, layers in ((path, models.layers), (against_path, models.against)):
+        if precision is not None and layers is not None and precision not in layers:
+            raise EstimateError(f"{each}: holds no {precision}; it holds {', '.join(layers)}")
+    if not models.held:
+        raise EstimateError(f"{path} and {against_path} hold no precision that both have")
+    return models
+
+
+def _layers(path: Path) -> dict[Precision, tuple[Layer, ...]]:
+    """The layers of a bundle by precision, or those of an ONNX file, in the precision that it is written in."""
+    from deploy.profiling import open_subject
+
+    subject = open_subject(path)
+    if subject.bundle is not None:
+        return {name: entry.layers for name, entry in subject.bundle.manifest.precisions.items()}
+    import onnx
+
+    from toolchain.export.layers import layers_of, precision_of
+
+    model = onnx.load(path)
+    return {precision_of(model): layers_of(model)}
+
+
 def _estimated(
-    bundle_path: Path,
-    against_path: Path | None,
+    models: _Models,
     profiles: list[Target],
+    precision: Precision | None,
     settings: Settings,
     json_path: str | None,
     *,
     quiet_problems: bool,
 ) -> dict[str, Any]:
-    from dataclasses import replace
-
     from toolchain.estimates import estimate as estimate_on
+    from toolchain.estimates import modes_of
     from toolchain.report.estimate_text import estimates_table, in_words, layers_table
 
-    layers_in, held = _layers(bundle_path)
-    against_in, _ = _layers(against_path) if against_path else (None, ())
     rows: list[tuple[Estimate, Estimate | None]] = []
-    problems: list[tuple[str, str]] = []
+    problems: dict[str, str] = {}
     for profile in profiles:
-        precision = settings.precision or _held(profile, held)
-        modes = [settings.power_mode] if settings.power_mode or len(profiles) > 1 else _modes(profile)
-        for mode in modes:
+        named = precision or _held(profile, models.held)
+        # One of another machine is for the mode that it was taken in.
+        modes = [settings.calibration.power_mode] if settings.calibration else modes_of(profile)
+        for mode in [settings.power_mode] if settings.power_mode else modes[:1] if len(profiles) > 1 else modes:
             asked = replace(settings, power_mode=mode)
             try:
-                row = estimate_on(layers_in(precision), profile, precision, asked)
-                other = None if against_in is None else estimate_on(against_in(precision), profile, precision, asked)
+                row = estimate_on(models.layers[named], profile, named, asked)
+                other = None if models.against is None else estimate_on(models.against[named], profile, named, asked)
             except EstimateError as error:
                 if not quiet_problems:
                     raise
-                problems.append((profile.name, str(error)))
+                problems[profile.name] = str(error)
                 continue
             rows.append((row, other))
     if quiet_problems and not rows:
-        raise EstimateError(problems[0][1])
+        raise EstimateError(next(iter(problems.values())))
     if json_path != "-":
         console = stdout()
         if len(profiles) == 1:
             console.print(layers_table(rows[0][0]))
-        console.print(estimates_table(rows, problems))
+        console.print(estimates_table(rows))
         if len(profiles) == 1:
             console.print(in_words(rows[0][0]), soft_wrap=True)
-    told: dict[str, Any] = {
-        "model": str(bundle_path),
-        "against": None if against_path is None else str(against_path),
-        "estimates": [row.to_json() for row, _ in rows],
-        "problems": dict(problems),
-    }
-    if against_path is not None:
+    for problem in problems.values():
+        stderr.print(f"note: {problem}")
+    told: dict[str, Any] = {"estimates": [row.to_json() for row, _ in rows], "problems": problems}
+    if models.against is not None:
         told["estimates_against"] = [other.to_json() for _, other in rows if other is not None]
         told["estimated_speed_up"] = [other.estimated_ms / row.estimated_ms for row, other in rows if other is not None]
     return told
 
 
-def _layers(path: Path) -> tuple[LayersIn, tuple[Precision, ...]]:
-    """What gives the layers of a bundle in a precision, or those of an ONNX file; and the precisions that there are."""
-    from deploy.profiling import open_subject
-
-    subject = open_subject(path)
-    if subject.bundle is None:
-        import onnx
-
-        from toolchain.export.layers import layers_of
-
-        layers = layers_of(onnx.load(path))
-        return (lambda _: layers), ("fp32",)
-    precisions = subject.bundle.manifest.precisions
-
-    def layers_in(precision: Precision) -> tuple[Layer, ...]:
-        subject.file(precision)
-        return precisions[precision].layers
-
-    return layers_in, tuple(precisions)
-
-
 def _held(profile: Target, held: tuple[Precision, ...]) -> Precision:
-    """The precision that the target is measured in, where the bundle holds it."""
+    """The precision that the target is measured in, where there is one of it."""
     wanted = profile.measuring.precision
     return wanted if wanted in held else held[0]
-
-
-def _modes(profile: Target) -> list[str | None]:
-    return [mode.name for mode in profile.power_modes] or [None]

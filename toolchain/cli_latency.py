@@ -140,54 +140,57 @@ def _meter(
     if device is None and (estimated or not is_here(target)):
         if not estimated:
             log.warning("%s is not this machine: latencies are estimated; measure with --device", target.name)
-        settings = Settings(runtime=runtime, precision=chosen_precision, power_mode=power_mode)
+        settings = Settings(runtime=runtime, power_mode=power_mode)
         return EstimatedMeter(target=target, precision=chosen_precision, settings=settings)
     if device is None:
         from deploy.runtimes import version_here
 
         # Before any work.
         version_here(chosen_runtime)
-        measure = _here(target, chosen_runtime, power_mode)
+        measure = _here(target, chosen_runtime, chosen_precision, power_mode)
     else:
-        measure = _there(target, chosen_runtime, power_mode, device, wheels)
+        measure = _there(target, chosen_runtime, chosen_precision, power_mode, device, wheels)
     return MeasuredMeter(
-        measure=measure, target=target, runtime=chosen_runtime, precision=chosen_precision, device=device
+        measure=measure,
+        target=target,
+        runtime=chosen_runtime,
+        precision=chosen_precision,
+        power_mode=power_mode,
+        device=device,
     )
 
 
-def _here(target: Target, runtime: str, power_mode: str | None) -> Measure:
+def _here(target: Target, runtime: str, precision: Precision, power_mode: str | None) -> Measure:
     from deploy.power_mode import in_power_mode
     from deploy.profiling import profile
 
     def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
         with in_power_mode(power_mode):
             return profile(
-                subject,
-                against,
-                target=target,
-                runtime=runtime,
-                processes=processes,
-                seconds=seconds,
-                progress=progress,
-            )
+                subject, against, target=target, runtime=runtime, precision=precision, processes=processes,
+                seconds=seconds, progress=progress,
+            )  # fmt: skip
 
     return measure
 
 
-def _there(target: Target, runtime: str, power_mode: str | None, device: str, wheels: Path | None) -> Measure:
+def _there(
+    target: Target, runtime: str, precision: Precision, power_mode: str | None, device: str, wheels: Path | None
+) -> Measure:
     from deploy.remote.address import parse_device
     from deploy.remote.connection import Connection
-    from deploy.remote.device_side import Request
+    from deploy.remote.device_side import Settings
     from deploy.remote.measuring import profile_there
 
     connection = Connection(parse_device(device))
-    told = target.model_dump(mode="json")
 
     def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
-        request = Request(
-            subject="", against=None, target=told, precision=None, runtime=runtime, threads=None, batch=None,
-            processes=processes, seconds=seconds, with_layers=False, with_samples=False, power_mode=power_mode,
-        )  # fmt: skip
-        return profile_there(connection, subject, against, request, wheels=wheels, progress=progress)
+        settings = Settings(
+            precision=precision, runtime=runtime, processes=processes, seconds=seconds, power_mode=power_mode
+        )
+        # Each model is measured once.
+        return profile_there(
+            connection, subject, against, settings, target=target, wheels=wheels, keep_models=False, progress=progress
+        )
 
     return measure

@@ -4,6 +4,7 @@ ToolchainError
 ├── RecipeError      a recipe or a --set that cannot be meant
 ├── ModelError       a model file or an architecture that does not fit
 ├── PlanError        a pruning that cannot be made as asked
+│   └── NoRoomError  a budget that no plan meets
 ├── TrainingError    a training that went wrong (the loss became NaN)
 ├── EstimateError    a latency that nothing is known to estimate from
 ├── ExportError      an ONNX file that does not compute what the model computes
@@ -24,6 +25,7 @@ __all__ = [
     "EstimateError",
     "ExportError",
     "ModelError",
+    "NoRoomError",
     "PlanError",
     "RecipeError",
     "RunError",
@@ -46,6 +48,10 @@ class ModelError(ToolchainError):
 
 class PlanError(ToolchainError):
     """A pruning that cannot be made as asked."""
+
+
+class NoRoomError(PlanError):
+    """A budget that no plan meets."""
 
 
 class TrainingError(ToolchainError):

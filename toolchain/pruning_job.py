@@ -19,12 +19,13 @@ from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, record_of
 from toolchain.errors import RunError
-from toolchain.latency_budget import Limit, Meter, plan_within, read_unit_latencies, unit_latencies
+from toolchain.latency_budget import Limit, Meter, Work, plan_within, read_unit_latencies, unit_latencies
 from toolchain.models import ModelCard, save_model
 from toolchain.pruning import (
     Choices,
     Plan,
     apply_plan,
+    blocks_asked,
     find_units,
     planned,
     pruned_card,
@@ -96,22 +97,24 @@ def _planned_within(
     progress: Progress,
 ) -> tuple[Plan, NDArray[np.float64], dict[str, Any]]:
     units = find_units(model, frames, choices.units)
-    meter = within.meter
-    known = None if within.unit_latencies is None else read_unit_latencies(within.unit_latencies, units, meter)
+    # What can be known to be wrong, before minutes of measuring.
+    blocks_asked(choices.blocks, len(units))
+    meter, limit = within.meter, within.limit
+    known = None if within.unit_latencies is None else read_unit_latencies(within.unit_latencies, card, units, meter)
     matrix = similarity_matrix(model, frames, units, choices.similarity, progress=progress)
+    work = Work(matrix=matrix, model=model, card=card, frames=frames, units=units, choices=choices)
     with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
         folder = Path(scratch)
-        taken = known or unit_latencies(model, card, units, meter, folder, progress=progress)
-        found = plan_within(
-            within.limit, taken, meter, matrix=matrix, model=model, card=card, frames=frames, units=units, choices=choices,
-            folder=folder, progress=progress,
-        )  # fmt: skip
+        taken = known or unit_latencies(model, card, units, meter, folder, check=limit.check, progress=progress)
+        found = plan_within(limit, taken, meter, work, folder, progress=progress)
+    reading = {name: value for name, value in vars(found.reading).items() if name != "records"}
     latency = {
         "kind": meter.kind,
-        "limit": str(within.limit),
+        "limit": str(limit),
         "limit_ms": found.limit_ms,
         "whole_ms": found.whole_ms,
-        "pruned": vars(found.reading),
+        "reading": reading,
+        **found.reading.records,
         "attempts": [vars(attempt) for attempt in found.attempts],
         "unit_latencies": taken.model_dump(mode="json"),
     }
@@ -134,13 +137,13 @@ def _write(
         files[PLAN].write_text(json.dumps(plan.to_json(), indent=1) + "\n")
         save_model(files[MODEL], model, card)
         save(plan_figure(plan, matrix), files[PICTURE])
-        if latency is None:
-            # Of a plan that was there before.
-            (out / LATENCY).unlink(missing_ok=True)
-        else:
+        if latency is not None:
             files[LATENCY].write_text(json.dumps(latency, indent=1) + "\n")
         for name, partial in files.items():
             partial.replace(out / name)
+        if latency is None:
+            # Of a plan that was there before.
+            (out / LATENCY).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
             f"{out}: cannot be written: {error.strerror}; make room, or name another folder with --out"

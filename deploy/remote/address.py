@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from deploy.errors import DeviceError
 
 # In the home of the user over there.
-FOLDER = ".cache/thinwave"
+CACHE = ".cache"
+# thinwave's own, in the folder that is named: what else lies there is the user's.
+OWN = "thinwave"
 # scp of some versions lets a shell read the path on the other side.
-SAFE_FOLDER = re.compile(r"[A-Za-z0-9._/+-]+")
+SAFE_PATH = re.compile(r"[A-Za-z0-9._/+-]+")
 EXPECTED = "expected ssh://[user@]host[:port][/folder], or ssh://alias of your ssh configuration"
 
 
@@ -19,14 +21,14 @@ EXPECTED = "expected ssh://[user@]host[:port][/folder], or ssh://alias of your s
 class Device:
     """A machine that ssh reaches: what is None is left to the user's ssh configuration.
 
-    ``folder`` is where thinwave keeps what it needs there; without a slash in front it is in the home of the user.
+    ``folder`` is thinwave's own, in the one that the address names; without a slash in front it is in the home of the user.
     """
 
     address: str
     host: str
     user: str | None = None
     port: int | None = None
-    folder: str = FOLDER
+    folder: str = f"{CACHE}/{OWN}"
 
     @property
     def login(self) -> str:
@@ -67,7 +69,7 @@ def parse_device(address: str) -> Device:
             raise refuse(f'"{part}" is no name of a user or host')
     if port == 0:
         raise refuse("has no port that can be connected to")
-    folder = parts.path.rstrip("/") or FOLDER
-    if not SAFE_FOLDER.fullmatch(folder) or ".." in folder.split("/"):
+    folder = parts.path.rstrip("/") or CACHE
+    if not SAFE_PATH.fullmatch(folder) or ".." in folder.split("/"):
         raise refuse(f'the folder "{folder}" may hold letters, digits and . _ + - only')
-    return Device(address=address, host=host, user=parts.username, port=port, folder=folder)
+    return Device(address=address, host=host, user=parts.username, port=port, folder=f"{folder}/{OWN}")

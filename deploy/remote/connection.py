@@ -31,7 +31,8 @@ OPTIONS: Final = (
 SSH_FAILED = 255
 SHOWN_LINES = 3
 BEAT_S = 5.0
-NO_KEY = "Permission denied"
+# As ssh writes it, with the ways that were tried in brackets; of a file it is written without.
+NO_KEY = "Permission denied ("
 MAKE_ROOM = "make room there, or name a folder on another disk behind the address"
 UNKNOWN_HOST = "Host key verification failed"
 

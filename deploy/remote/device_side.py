@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.command_line import end_on_sigterm
 from deploy.errors import DeployError, TargetError
 from deploy.names import Precision
 
@@ -21,24 +22,28 @@ REQUEST, SAMPLES = "request.json", "samples.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be measured: paths are those on the device, ``target`` is the profile's own JSON, None for the one there.
+class Settings:
+    """How it is to be measured, as :func:`deploy.profiling.profile` takes it, and the power mode to do it in."""
 
-    All else is as :func:`deploy.profiling.profile` takes it.
-    """
+    precision: Precision | None = None
+    runtime: str | None = None
+    threads: int | None = None
+    batch: int | None = None
+    processes: int = 10
+    seconds: float = 3.0
+    with_layers: bool = False
+    power_mode: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be measured: paths are those on the device, ``target`` is the profile's own JSON."""
 
     subject: str
     against: str | None
-    target: dict[str, Any] | None
-    precision: Precision | None
-    runtime: str | None
-    threads: int | None
-    batch: int | None
-    processes: int
-    seconds: float
-    with_layers: bool
+    target: dict[str, Any]
     with_samples: bool
-    power_mode: str | None
+    settings: Settings
 
     def to_json(self) -> str:
         """Return the text of ``request.json``."""
@@ -47,6 +52,8 @@ class Request:
 
 def main() -> int:
     """Serve one request; return the exit code."""
+    # The guard asks so where the link was cut: a power mode is set back on the way out.
+    end_on_sigterm()
     folder = Path(sys.argv[1]).resolve()
     # What a library prints goes to stderr.
     protocol = os.dup(1)
@@ -57,7 +64,8 @@ def main() -> int:
         os.write(protocol, json.dumps(message).encode() + b"\n")
 
     try:
-        request = Request(**json.loads((folder / REQUEST).read_text(encoding="utf-8")))
+        told = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+        request = Request(**{**told, "settings": Settings(**told["settings"])})
         result = measure_here(request, folder, lambda *told: say({"progress": told}))
     except DeployError as error:
         say({"error": str(error)})
@@ -72,25 +80,15 @@ def measure_here(request: Request, folder: Path, progress: Any) -> dict[str, Any
     from deploy.profiling import open_subject, profile
     from deploy.strict_reading import read_strictly
     from deploy.target_profile import Target
-    from deploy.targets import this_machine
 
-    target = (
-        this_machine()
-        if request.target is None
-        else read_strictly(Target, request.target, where="target", error=TargetError)
-    )
-    with in_power_mode(request.power_mode):
+    target = read_strictly(Target, request.target, where="target", error=TargetError)
+    settings = asdict(request.settings)
+    with in_power_mode(settings.pop("power_mode")):
         found = profile(
             open_subject(Path(request.subject)),
             None if request.against is None else open_subject(Path(request.against)),
             target=target,
-            precision=request.precision,
-            runtime=request.runtime,
-            threads=request.threads,
-            batch=request.batch,
-            processes=request.processes,
-            seconds=request.seconds,
-            with_layers=request.with_layers,
+            **settings,
             samples_path=folder / SAMPLES if request.with_samples else None,
             progress=progress,
         )

@@ -3,9 +3,9 @@
     python3 guard.py FOLDER/work/NAME COMMAND…
 
 The other side writes a byte on stdin every few seconds. Where none comes for a while, or stdin ends, nobody is left to hear of
-the work: it is ended, and the folder, where it keeps what it needs meanwhile, is removed. One command runs at a time: the
-times of two would be worth nothing. Copied to the device before anything is installed there, so it imports nothing but
-Python's own library.
+the work: it is asked to end, has a few seconds to put back what it changed, and is ended with all that it started; the
+folder, where it keeps what it needs meanwhile, is removed. One command runs at a time under a FOLDER. Copied to the device
+before anything is installed there, so it imports nothing but Python's own library.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 LINK_CUT, BUSY = 3, 4
 # Six of the beats that the other side sends.
 SILENCE_S = 30.0
+# What a command has to set the former power mode again.
+PUT_BACK_S = 10.0
+# A folder as old is of a device that lost its power meanwhile; a younger one may be fetched from just now.
+FORGOTTEN_S = 86_400.0
 
 
 def main() -> int:
@@ -37,22 +42,27 @@ def main() -> int:
         print("another measurement is running there; wait for its end", file=sys.stderr)  # noqa: T201
         return BUSY
     for other in folder.parent.iterdir():
-        # Of a device that lost its power meanwhile.
-        if other != folder:
+        if other != folder and time.time() - other.stat().st_mtime > FORGOTTEN_S:
             shutil.rmtree(other, ignore_errors=True)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    cut = threading.Event()
+    cut, ended = threading.Event(), threading.Event()
 
     def end_with_the_link() -> None:
         while select.select([0], [], [], SILENCE_S)[0] and os.read(0, 4096):
             pass
         cut.set()
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            child.terminate()
+            child.wait(PUT_BACK_S)
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
+        ended.set()
 
     threading.Thread(target=end_with_the_link, daemon=True).start()
     code = child.wait()
     if cut.is_set():
+        # What it started may outlive it by a moment.
+        ended.wait()
         shutil.rmtree(folder, ignore_errors=True)
         return LINK_CUT
     # As shells tell of a command that a signal ended.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from deploy.errors import DeployError
+from deploy.errors import DeployError, DeviceError, first_line
 from deploy.remote.connection import Connection
 
 Found = TypeVar("Found")
@@ -23,6 +23,9 @@ def on_each(connections: Sequence[Connection], work: Callable[[int, Connection],
             return work(number, connections[number])
         except DeployError as error:
             return error
+        except OSError as error:
+            # A full disk here, or a wheel that may not be read.
+            return DeviceError(f"{connections[number].device.address}: {first_line(error)}")
 
     with ThreadPoolExecutor(max_workers=len(connections)) as threads:
         try:

@@ -11,12 +11,14 @@ rm -rf "$folder"
 mkdir -p "$folder/packages" "$folder/root" "$folder/wheels" "$folder/site"
 
 added=no
-if ! dpkg --print-foreign-architectures | grep -qx arm64; then
-  dpkg --add-architecture arm64
-  added=yes
-fi
 restore() { [ "$added" = no ] || { dpkg --remove-architecture arm64; apt-get update -qq; }; }
 trap restore EXIT
+# A shell that a signal ends runs no trap of EXIT.
+trap 'exit 130' INT TERM HUP
+if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+  added=yes
+  dpkg --add-architecture arm64
+fi
 apt-get update -qq
 (
   cd "$folder/packages"

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.resources import files
 
 import click
 import numpy as np
@@ -195,6 +196,62 @@ def test_targets_says_which_is_this_machine(capsys):
     assert run("targets", "--json", "-") == 0
     data = json.loads(capsys.readouterr().out)
     assert data["x86-cpu"]["is_here"] == (os.uname().machine == "x86_64")
+
+
+def test_targets_show_tells_every_figure_with_its_source(capsys):
+    assert run("targets", "show", "jetson-orin-nano-8gb") == 0
+    shown = capsys.readouterr().out
+    assert "accelerator.peaks.fp16_gflops" in shown
+    assert "power mode 15W: 15 W, 6 cores" in shown
+    assert "pruned by default: to be 2 times as fast" in shown
+    assert run("targets", "show", "jetson-orin-nano-8gb", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["accelerator"]["cores"] == {"value": 1024, "source": "vendor", "note": "data sheet of the module"}
+
+
+def test_targets_check_reads_a_profile_strictly(tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nruntime = ["onnxruntime"]\n')
+    assert run("targets", "check", path) == 2
+    told = capsys.readouterr().err
+    assert "runtime: unknown key" in told
+    assert "processor: missing" in told
+    path.write_text(str(files("targets").joinpath("raspberry-pi-5.toml").read_text()))
+    assert run("targets", "check", path) == 0
+    assert "holds the profile raspberry-pi-5; it is not this machine" in capsys.readouterr().out
+
+
+def test_targets_here_says_how_it_knows(capsys):
+    assert run("targets", "here") == 0
+    assert "its architecture is" in capsys.readouterr().out
+    assert run("targets", "here", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["processor"]["cores"] == os.cpu_count()
+
+
+@pytest.fixture
+def times(tmp_path):
+    """A file as trtexec --exportTimes leaves it."""
+    path = tmp_path / "times.json"
+    path.write_text(json.dumps([{"latencyMs": each, "computeMs": each / 2} for each in (1.0, 2.0, 3.0)]))
+    return path
+
+
+def test_profile_reads_what_trtexec_measured(bundle_folder, times, capsys):
+    words = ("profile", bundle_folder(), "--from-trtexec", times, "--target", "jetson-nano", "--precision", "fp16")
+    assert run(*words, "--batch", 4, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["latency"]
+    assert (row["runtime"], row["target"], row["precision"], row["batch"]) == ("trtexec", "jetson-nano", "fp16", 4)
+    assert row["p50_ms"] == 2.0
+    assert "without the host's call" in row["conditions"]["latency_is"]
+    assert run(*words) == 0
+    assert "jetson-nano: trtexec" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [("--runtime", "onnxruntime"), ("--layers",), ("--official",), ("--threads", 1)])
+def test_profile_refuses_options_of_measuring_where_it_reads(bundle_folder, times, capsys, option):
+    words = ("profile", bundle_folder(), "--from-trtexec", times, "--target", "jetson-nano", "--precision", "fp16")
+    assert run(*words, *option) == 2
+    assert f"{option[0]} is for measuring, and --from-trtexec reads" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_processes_are_the_samples_as_everywhere(tmp_path):
         ('[{"latencyMs": "x", "computeMs": 1}]', "is not what trtexec --exportTimes writes"),
         ('[{"latencyMs": 0, "computeMs": 1}]', "not finite, or not above 0"),
         ('[{"latencyMs": NaN, "computeMs": 1}]', "not finite, or not above 0"),
+        (f'[{{"latencyMs": 1{"0" * 400}, "computeMs": 1}}]', "is not what trtexec --exportTimes writes"),
     ],
 )
 def test_what_is_no_file_of_times_is_told(text, told, tmp_path):
@@ -68,6 +69,20 @@ def test_a_file_alone_needs_its_precision(tmp_path, bundle_folder):
 def test_a_folder_that_the_script_did_not_leave_is_told(tmp_path, bundle_folder):
     with pytest.raises(MeasurementError, match="neither a file of times nor a folder"):
         records_of(tmp_path, open_bundle(bundle_folder()), target="jetson-nano", precision=None)
+
+
+def test_a_folder_says_itself_what_ran(tmp_path, bundle_folder):
+    times(tmp_path / "fp32/times-01.json", np.ones(3))
+    about = {"model_sha256": "0" * 64, "precision": "fp16", "batch": 0, "tensorrt": "8.2.1", "device": "Nano"}
+    (tmp_path / "fp32/about.json").write_text(json.dumps(about))
+    bundle = open_bundle(bundle_folder())
+    with pytest.raises(MeasurementError, match="batch: got 0"):
+        records_of(tmp_path, bundle, target="jetson-nano")
+    (tmp_path / "fp32/about.json").write_text(json.dumps({**about, "batch": 1}))
+    with pytest.raises(MeasurementError, match="holds times of fp16, and --precision says fp32"):
+        records_of(tmp_path, bundle, target="jetson-nano", precision="fp32")
+    with pytest.raises(MeasurementError, match="leave --batch out"):
+        records_of(tmp_path, bundle, target="jetson-nano", batch=2)
 
 
 def test_times_of_another_model_are_refused(tmp_path, bundle_folder):

@@ -58,6 +58,10 @@ def test_a_jetson_has_power_modes_and_jetpacks(name):
     first = target.power_modes[0]
     assert first.gpu_mhz in (None, target.accelerator.clock_mhz.value)
     assert all((mode.gpu_mhz or 0) <= target.accelerator.clock_mhz.value for mode in target.power_modes)
+    # What the rest of the profile says is said of the first.
+    assert first.cpu_mhz in (None, target.processor.clock_mhz.value)
+    assert first.cores in (None, target.processor.cores.value)
+    assert first.gbytes_per_s in (None, target.memory.gbytes_per_s.value)
     assert target.jetpacks
 
 

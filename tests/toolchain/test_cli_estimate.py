@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from deploy.results import LatencyRecord
 from deploy.targets import list_targets, this_machine
 from toolchain.data import Part, open_dataset, stratified_split
 from toolchain.estimates import calibration_path
@@ -52,7 +53,8 @@ def test_a_model_is_estimated_layer_by_layer_and_in_sum(thinwave_here, plain):
     layers = sum(layer["estimated_us"] for layer in row["layers"])
     assert 1e3 * row["estimated_ms"] == pytest.approx(row["call_us"] + layers)
     # No name that a measured record has.
-    assert not {"p50_ms", "runs"} & row.keys()
+    times = {name for name in row if name.endswith(("_ms", "_us"))}
+    assert not times & LatencyRecord.model_fields.keys()
     said = thinwave_here("estimate", plain).stdout
     assert "ESTIMATED" in said
     assert "stages.0.0.branch.0/Conv" in said
@@ -95,7 +97,11 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
         (["M", "--all", "--target", "x86-cpu"], "--all takes every target as its profile says"),
         (["M", "--target", "jetson-orin"], 'no target profile is named "jetson-orin"'),
         (["M", "--target", "jetson-nano", "--power-mode", "15W"], 'has no power mode "15W"; there are: MAXN, 5W'),
-        (["M", "--runtime", "tensorrt"], "does not say accelerator.peaks"),
+        (["M", "--runtime", "tensorrt"], '"tensorrt" is none of its runtimes'),
+        (["M", "--runtime", "onnx"], '"onnx" is none of its runtimes, did you mean "onnxruntime"'),
+        (["M", "--precision", "int8"], "holds no int8; it holds fp32"),
+        (["none.onnx", "--calibrate"], "there is no such file"),
+        (["--calibrate", "--calibration", "/"], "no calibration can be written there"),
         (["M", "--calibration", "none.json"], "none.json: the calibration cannot be read: No such file"),
         (["none.onnx"], "there is no such file"),
         (["--calibrate", "--runtime", "onnx"], 'no runtime is named "onnx"'),
@@ -108,6 +114,11 @@ def test_what_cannot_be_estimated_ends_in_one_message(refused_here, plain, optio
 
 def test_a_bundle_without_the_precision_is_refused(refused_here, bundle):
     assert "int8" in refused_here("estimate", bundle, "--precision", "int8")
+
+
+def test_a_plain_file_is_in_the_precision_that_it_is_written_in(thinwave_here, bundle):
+    (row,) = estimated(thinwave_here("estimate", bundle / "fp16.onnx", "--json"))["estimates"]
+    assert row["precision"] == "fp16"
 
 
 def test_of_a_recurrent_model_there_is_no_estimate(refused_here, tmp_path):

@@ -190,7 +190,7 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         (["W", "--macs-cut", "0.5", "--estimated"], "--estimated is for --latency-ms or --speedup"),
         (["W", "--speedup", "2", "--target", "x86"], 'no target profile is named "x86"'),
         (["W", "--speedup", "2", "--device", "ssh://me@there"], "--device needs --target"),
-        (["W", "--speedup", "2", "--device", "there", "--target", "x86-cpu"], "there"),
+        (["W", "--speedup", "2", "--device", "there", "--target", "x86-cpu"], "there: is no address of a device"),
         (["W", "--speedup", "2", "--wheels", "w"], "--wheels"),
         (["W", "--speedup", "2", "--runtime", "onnx"], 'no runtime is named "onnx"'),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
@@ -255,7 +255,9 @@ def test_a_model_is_pruned_to_a_latency_that_is_estimated(
     told = json.loads((out / "latency.json").read_text())
     assert json.loads((tmp_path / "said.json").read_text())["latency"] == told
     assert told["kind"] == told["unit_latencies"]["kind"] == "estimated"
-    assert told["pruned"]["times_as_fast"] >= 2
+    assert told["reading"]["times_as_fast"] >= 2
+    assert told["pruned"]["interval"] == "assumed"
+    assert told["pruned"]["low_ms"] < told["pruned"]["estimated_ms"] == told["reading"]["ms"]
     plan = plan_from_json(json.loads((out / "plan.json").read_text()))
     model, _ = load_model(out / "model.safetensors")
     assert model(torch.zeros(1, 2, 64)).shape == (1, 5)
@@ -267,9 +269,9 @@ def test_a_model_is_pruned_to_a_latency_that_is_estimated(
     assert again.returncode == 0, again.stderr
     smaller = json.loads((tmp_path / "smaller/latency.json").read_text())
     assert smaller["unit_latencies"] == told["unit_latencies"]
-    assert smaller["pruned"]["times_as_fast"] >= 3
+    assert smaller["reading"]["times_as_fast"] >= 3
     other = ("prune", trained, "--data", frames_file, "--target", "raspberry-pi-4", "--out", tmp_path / "o", *known)
-    assert "was estimated under" in refused_here(*other)
+    assert "target is raspberry-pi-5 there and raspberry-pi-4 here" in refused_here(*other)
     # A plan of another budget in the same folder has no latency.
     assert (
         thinwave_here("prune", trained, "--data", frames_file, "--keep", "3", "--out", out, "--replace").returncode == 0
@@ -284,7 +286,8 @@ def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained,
     assert said.returncode == 0, said.stderr
     told = json.loads((out / "latency.json").read_text())
     assert told["kind"] == "measured"
-    assert told["pruned"]["low_times"] >= 1.5
+    assert told["reading"]["at_least_times"] >= 1.5
+    assert told["pruned"]["kind"] == told["original"]["kind"] == "measured"
     kept = {unit["name"] for unit in told["unit_latencies"]["units"]}
     assert len(kept) == 9
     assert all(unit["saved_ms"] > 0 for unit in told["unit_latencies"]["units"])

@@ -68,5 +68,7 @@ def _ratio(now: float | None, in_profile: Figure | None) -> float:
 
 def _value(figure: Figure) -> float:
     if figure.value is None:
-        raise EstimateError("a figure that is read from the machine stands where an estimate needs a number")
+        raise EstimateError(
+            "a figure that is read from the machine stands in its profile where an estimate needs a number"
+        )
     return figure.value

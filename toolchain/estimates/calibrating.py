@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from deploy.checkout import commit_of
+from deploy.errors import MeasurementError
 from deploy.host import package_version, processor_facts
 from deploy.latency import Model, measure
 from deploy.names import Precision, RuntimeName
@@ -21,10 +22,10 @@ from deploy.runtimes import version_here
 from deploy.target_profile import Target
 from deploy.targets import check_is_here
 from toolchain.estimates.assumed import ON_THE_PROCESSOR
-from toolchain.estimates.calibration import Calibration, Compared
+from toolchain.estimates.calibration import Calibration, Compared, power_mode_here
 from toolchain.estimates.family import CLASSES, family
-from toolchain.estimates.fitting import Measured, fit, total_ms
-from toolchain.estimates.roofline import Constants, work_of
+from toolchain.estimates.fitting import Measured, fit
+from toolchain.estimates.roofline import Constants, total_ms, work_of
 from toolchain.export.for_timing import write_for_timing
 from toolchain.export.layers import layers_of
 from toolchain.export.onnx_file import export_onnx
@@ -59,7 +60,7 @@ def calibrate(
     """Measure and fit ``runtime`` on this machine, which is the ``target``, on models in ``precision``.
 
     Raises TargetError where this machine is not the target, RuntimeNotFoundError where the runtime is not here, and
-    MeasurementError.
+    MeasurementError, also where an emulator runs it.
     """
     check_is_here(target)
     version = version_here(runtime)
@@ -83,6 +84,8 @@ def calibrate(
         runtime_version=version,
         precision=precision,
         threads=threads,
+        batch=1,
+        power_mode=power_mode_here(),
         cpu_model=_cpu_model(),
         date=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         thinwave_version=package_version("thinwave"),
@@ -118,8 +121,11 @@ def _measured(network: _Network, runtime: RuntimeName, precision: Precision, thr
         least_runs=LEAST_RUNS,
         warmup_s=WARMUP_S,
     )
+    record = found.models["network"].record
+    if record.kind != "measured":
+        raise MeasurementError("an emulator ran it, whose times are no device's: calibrate on the device itself")
     works = tuple(work_of(layer, precision) for layer in layers_of(onnx.load(path)))
-    return Measured(network.name, works, found.models["network"].record.p50_ms)
+    return Measured(network.name, works, record.p50_ms)
 
 
 def _compared(measured: Sequence[Measured], constants: Constants) -> tuple[Compared, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,14 +11,19 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from deploy.errors import RuntimeNotFoundError
 from deploy.host import processor_facts
+from deploy.machine_state import machine_state
 from deploy.names import Precision, RuntimeName
 from deploy.regular_file import read_whole
+from deploy.runtimes import version_here
 from deploy.strict_reading import Strict, read_strictly
 from deploy.target_profile import Target
 from deploy.targets import is_here
 from toolchain.errors import EstimateError
 from toolchain.estimates.roofline import Constants
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 20
 # The share of networks not used for fitting that lie within the interval.
@@ -46,6 +52,8 @@ class Calibration(Strict):
     runtime_version: str
     precision: Precision
     threads: PositiveInt
+    batch: PositiveInt
+    power_mode: str | None
     cpu_model: str | None
     date: str
     thinwave_version: str | None
@@ -65,11 +73,26 @@ class Calibration(Strict):
         return math.exp(off[min(len(off), math.ceil(LEVEL * (len(off) + 1))) - 1])
 
 
-def calibration_path(target: str, runtime: str, precision: Precision, threads: int) -> Path:
+def calibration_path(
+    target: str, runtime: str, precision: Precision, threads: int, power_mode: str | None = None
+) -> Path:
     """Where the calibration of this account is kept. XDG_DATA_HOME is heeded as its specification says: where absolute."""
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     folder = (data if data.is_absolute() else Path.home() / ".local" / "share") / "thinwave" / "calibrations"
-    return folder / f"{target}-{runtime}-{precision}-{threads}.json"
+    return folder / f"{'-'.join(filter(None, (target, runtime, precision, str(threads), power_mode)))}.json"
+
+
+def power_mode_here() -> str | None:
+    """The power mode that this machine is in, None where it has none or does not say."""
+    told = machine_state()["power_mode"]
+    return told if isinstance(told, str) else None
+
+
+def check_writable(path: Path) -> None:
+    """Raise EstimateError for a place where no calibration can be written: before minutes of measuring."""
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise EstimateError(f"{path}: no calibration can be written there; name another place with --calibration")
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -81,7 +104,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         raise EstimateError(
-            f"{path}: the calibration cannot be written: {error.strerror}; name another place with --out"
+            f"{path}: the calibration cannot be written: {error.strerror}; name another place with --calibration"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -93,15 +116,38 @@ def read_calibration(path: Path) -> Calibration:
         data = json.loads(read_whole(path, MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise EstimateError(f"{path}: the calibration cannot be read: {reason}") from error
+        raise EstimateError(
+            f"{path}: the calibration cannot be read: {reason}; calibrate again with `thinwave estimate --calibrate`"
+        ) from error
     return read_strictly(Calibration, data, where=str(path), error=EstimateError)
 
 
-def calibration_here(target: Target, runtime: str, precision: Precision, threads: int) -> Calibration | None:
-    """The one that this account took on this machine; None where it took none, or the machine is not the target."""
-    path = calibration_path(target.name, runtime, precision, threads)
+def calibration_here(
+    target: Target, runtime: str, precision: Precision, threads: int, power_mode: str | None = None
+) -> Calibration | None:
+    """The one that this account took on this machine; None where it took none, or the machine is not the target.
+
+    One of another version of the runtime, or that cannot be read, is none, which is told as a warning.
+    """
+    path = calibration_path(target.name, runtime, precision, threads, power_mode)
     if not is_here(target) or not path.exists():
         return None
-    found = read_calibration(path)
-    # A home that several machines share.
-    return found if found.cpu_model == processor_facts()["cpu_model"] else None
+    try:
+        found = read_calibration(path)
+    except EstimateError as error:
+        log.warning("%s", error)
+        return None
+    if found.cpu_model != processor_facts()["cpu_model"]:
+        # A home that several machines share.
+        return None
+    try:
+        version = version_here(runtime)
+    except RuntimeNotFoundError:
+        return found
+    if version != found.runtime_version:
+        log.warning(
+            "%s %s is not the %s that was calibrated: calibrate again with `thinwave estimate --calibrate`",
+            runtime, version, found.runtime_version,
+        )  # fmt: skip
+        return None
+    return found

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from deploy.bundle import Layer
 from deploy.names import Precision
+from deploy.suggestion import did_you_mean
 from deploy.target_profile import PowerMode, Target
 from toolchain.errors import EstimateError
 from toolchain.estimates.assumed import assumed_constants
 from toolchain.estimates.calibration import LEVEL, Calibration, calibration_here
-from toolchain.estimates.roofline import Bound, time_us, work_of
+from toolchain.estimates.roofline import Bound, time_us, total_ms, work_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,12 @@ class Estimate:
     layers: tuple[LayerEstimate, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values; no name in it is one of a measured record."""
-        return {"kind": "estimated", **vars(self), "layers": [vars(layer) for layer in self.layers]}
+        """The same as JSON values; no time in it has the name that a measured record's has."""
+        return {**self.summary(), "layers": [vars(layer) for layer in self.layers]}
+
+    def summary(self) -> dict[str, Any]:
+        """As :meth:`to_json`, without the layers."""
+        return {"kind": "estimated", **{name: value for name, value in vars(self).items() if name != "layers"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +66,20 @@ class Settings:
     """
 
     runtime: str | None = None
-    precision: Precision | None = None
     power_mode: str | None = None
     calibration: Calibration | None = None
+
+
+def modes_of(target: Target) -> list[str | None]:
+    """The power modes of which the profile says enough to estimate in; None alone where it has none."""
+    modes = target.power_modes
+    return [mode.name for mode in modes if mode is modes[0] or mode.gpu_mhz or mode.cpu_mhz] or [None]
+
+
+def basis_of(target: Target, precision: Precision, settings: Settings) -> str:
+    """Where the constants come from: the date of a calibration, or that they are assumed."""
+    calibration = _calibration(target, precision, settings, _mode(target, settings.power_mode))
+    return "assumed" if calibration is None else f"calibrated {calibration.date}"
 
 
 def estimate(
@@ -71,14 +87,19 @@ def estimate(
 ) -> Estimate:
     """Estimate a model of ``layers``, those of its file in ``precision``, on ``target``.
 
-    Raises EstimateError for layers of which nothing is known, and for a target whose profile does not say enough.
+    Without a power mode it is in the profile's first. Raises EstimateError for layers of which nothing is known, a runtime
+    that is none of the target's, and a target whose profile does not say enough.
     """
     runtime = settings.runtime or target.measuring.runtime
     threads, batch = target.measuring.threads, target.measuring.batch
-    mode = None if settings.power_mode is None else _mode(target, settings.power_mode)
-    calibration = settings.calibration or calibration_here(target, runtime, precision, threads)
+    if runtime not in target.runtimes:
+        raise EstimateError(
+            f'target {target.name}: "{runtime}" is none of its runtimes{did_you_mean(runtime, target.runtimes)}; they are: '
+            f"{', '.join(target.runtimes)}"
+        )
+    mode = _mode(target, settings.power_mode)
+    calibration = _calibration(target, precision, settings, mode)
     if calibration is not None:
-        _check_fits(calibration, target, runtime, precision, threads)
         constants, factor = calibration.constants, calibration.factor
         basis = (
             f"calibrated {calibration.date} on {calibration.cpu_model or 'this machine'}: {LEVEL:.0%} of "
@@ -89,17 +110,17 @@ def estimate(
         basis = f"assumed: nobody measured this, the truth is believed to lie within {factor:g} times"
     works = [work_of(layer, precision, batch) for layer in layers]
     times = [time_us(work, constants) for work in works]
-    total_ms = (constants.call_us + sum(us for us, _ in times)) / 1e3
+    milliseconds = total_ms(works, constants)
     return Estimate(
         target=target.name,
         runtime=runtime,
         precision=precision,
-        power_mode=mode.name if mode else (target.power_modes[0].name if target.power_modes else None),
+        power_mode=None if mode is None else mode.name,
         threads=threads,
         batch=batch,
-        estimated_ms=total_ms,
-        low_ms=total_ms / factor,
-        high_ms=total_ms * factor,
+        estimated_ms=milliseconds,
+        low_ms=milliseconds / factor,
+        high_ms=milliseconds * factor,
         interval="assumed" if calibration is None else "calibrated",
         basis=basis,
         call_us=constants.call_us,
@@ -110,19 +131,43 @@ def estimate(
     )
 
 
-def _mode(target: Target, name: str) -> PowerMode:
+def _mode(target: Target, name: str | None) -> PowerMode | None:
+    if name is None:
+        return target.power_modes[0] if target.power_modes else None
     found = next((mode for mode in target.power_modes if mode.name == name), None)
     if found is None:
         there = ", ".join(mode.name for mode in target.power_modes) or "none"
         raise EstimateError(f'target {target.name}: has no power mode "{name}"; there are: {there}')
+    if found.name not in modes_of(target):
+        raise EstimateError(
+            f"target {target.name}: what its power mode {name} caps is not known; there is an estimate in "
+            f"{', '.join(filter(None, modes_of(target)))}"
+        )
     return found
 
 
-def _check_fits(calibration: Calibration, target: Target, runtime: str, precision: Precision, threads: int) -> None:
-    wanted = {"target": target.name, "runtime": runtime, "precision": precision, "threads": threads}
-    for name, expected in wanted.items():
-        if (got := getattr(calibration, name)) != expected:
+def _calibration(
+    target: Target, precision: Precision, settings: Settings, mode: PowerMode | None
+) -> Calibration | None:
+    wanted = {
+        "target": target.name,
+        "runtime": settings.runtime or target.measuring.runtime,
+        "precision": precision,
+        "threads": target.measuring.threads,
+        "batch": target.measuring.batch,
+        "power_mode": None if mode is None else mode.name,
+    }
+    found = settings.calibration
+    if found is None:
+        name = wanted["power_mode"]
+        found = calibration_here(
+            target, str(wanted["runtime"]), precision, target.measuring.threads, None if name is None else str(name)
+        )
+        return found if found is not None and found.batch == wanted["batch"] else None
+    for what, expected in wanted.items():
+        if (got := getattr(found, what)) != expected:
             raise EstimateError(
-                f"the calibration is for {name} {got}, and the estimate for {expected}; name what it is for, or calibrate "
+                f"the calibration is for {what} {got}, and the estimate for {expected}; name what it is for, or calibrate "
                 "again with `thinwave estimate --calibrate`"
             )
+    return found

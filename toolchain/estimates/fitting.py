@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from toolchain.estimates.roofline import Constants, Work, time_us
+from toolchain.estimates.roofline import Constants, Work, total_ms
 
 # Where each constant is looked for, and from where: microseconds, 1e9 a second, numbers of products and channels.
 RANGES: dict[str, tuple[float, float, float]] = {
@@ -35,11 +35,6 @@ class Measured:
     name: str
     works: tuple[Work, ...]
     p50_ms: float
-
-
-def total_ms(works: Sequence[Work], constants: Constants) -> float:
-    """What a call of a network takes."""
-    return (constants.call_us + sum(time_us(work, constants)[0] for work in works)) / 1e3
 
 
 def fit(measured: Sequence[Measured], **fixed: Any) -> Constants:

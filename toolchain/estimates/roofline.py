@@ -8,6 +8,7 @@ sums are short, or its outputs few channels wide, because a vector is not filled
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +99,11 @@ def work_of(layer: Layer, precision: Precision = "fp32", batch: int = 1) -> Work
     return Work(
         "product", batch * layer.macs, batch * layer.macs_on_padding, size_bytes, sum_length, max(1.0, channels)
     )
+
+
+def total_ms(works: Sequence[Work], constants: Constants) -> float:
+    """What a run of all layers takes, the call included."""
+    return (constants.call_us + sum(time_us(work, constants)[0] for work in works)) / 1e3
 
 
 def time_us(work: Work, constants: Constants) -> tuple[float, Bound]:

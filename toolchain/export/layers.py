@@ -15,6 +15,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
 from deploy.bundle import Layer, sum_if_known
+from deploy.names import Precision
 from toolchain.errors import ExportError
 
 Shape = tuple[int, ...]
@@ -81,6 +82,14 @@ def layers_of(model: ModelProto) -> tuple[Layer, ...]:
             )
         )
     return tuple(rows)
+
+
+def precision_of(model: ModelProto) -> Precision:
+    """What a file is written in: int8 where anything in it is quantised, fp16 where a weight is in half precision."""
+    if any(node.op_type in QUANTISING for node in model.graph.node):
+        return "int8"
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
 
 
 def _inferred(model: ModelProto) -> onnx.GraphProto:

@@ -4,12 +4,13 @@
 #
 #   sh trtexec.sh [PRECISIONS [PROCESSES [SECONDS]]]
 #
-# PRECISIONS is "fp32 fp16" where nothing is said; int8 is for Xavier and Orin. It leaves trtexec-times/ beside itself; read it with
+# PRECISIONS is "fp32 fp16" where nothing is said, or int8 where the bundle has that alone; int8 is for Xavier and Orin. It leaves trtexec-times/ beside itself; read it with
 #   thinwave profile BUNDLE --from-trtexec trtexec-times --target jetson-nano
 # Close other programs, and set the power mode and the clocks first (nvpmodel, jetson_clocks).
 set -eu
 cd "$(dirname "$0")"
-precisions=${1:-fp32 fp16}
+if [ -f trtexec-fp32.onnx ]; then there="fp32 fp16"; else there=int8; fi
+precisions=${1:-$there}
 processes=${2:-10}
 seconds=${3:-3}
 length=@LENGTH@
@@ -19,7 +20,8 @@ if [ ! -x "$trtexec" ]; then
   echo "trtexec.sh: trtexec is not here, neither on the PATH nor in /usr/src/tensorrt/bin; install JetPack's TensorRT" >&2
   exit 2
 fi
-device=$(tr -d '\0' < /proc/device-tree/model 2>/dev/null || echo unknown)
+# Without what JSON would have to be told otherwise.
+device=$(tr -d '\000-\037"\\' < "${THINWAVE_DEVICE_MODEL:-/proc/device-tree/model}" 2>/dev/null || echo unknown)
 version=$(dpkg-query -W -f '${Version}' libnvinfer8 2>/dev/null || dpkg-query -W -f '${Version}' tensorrt 2>/dev/null || echo unknown)
 
 for precision in $precisions; do

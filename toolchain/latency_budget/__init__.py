@@ -2,7 +2,7 @@
 
 from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import EstimatedMeter, MeasuredMeter, Meter, Reading
-from toolchain.latency_budget.planning import Pruned, plan_within
+from toolchain.latency_budget.planning import Pruned, Work, plan_within
 from toolchain.latency_budget.unit_latencies import UnitLatencies, read_unit_latencies, unit_latencies
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Pruned",
     "Reading",
     "UnitLatencies",
+    "Work",
     "plan_within",
     "read_unit_latencies",
     "unit_latencies",

@@ -10,11 +10,12 @@ from typing import Any, Literal, Protocol, cast
 import onnx
 from torch import nn
 
+from deploy.errors import MeasurementError
 from deploy.names import Precision
 from deploy.profiling import AGAINST, BUNDLE, Profile, Subject
 from deploy.progress import Progress, silent
 from deploy.target_profile import Target
-from toolchain.estimates import Settings, estimate
+from toolchain.estimates import Settings, basis_of, estimate
 from toolchain.export.for_timing import write_for_timing
 from toolchain.export.layers import layers_of
 from toolchain.export.onnx_file import export_onnx
@@ -25,18 +26,18 @@ Kind = Literal["measured", "estimated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a model takes, and what the one beside it took in the same run, in milliseconds, with 95 % intervals.
+    """What a model takes in milliseconds, and how many times as fast it is as the one beside it, which takes ``against_ms``.
 
-    ``times_as_fast`` is the ratio of both. An estimate has no interval of its own here: both ends are the value.
+    ``at_most_ms`` and ``at_least_times`` are the ends of 95 % intervals of what was measured. An estimate is held to the limit
+    as it is: how far off it may be is in ``records``, which holds what is known of both models, as JSON values.
     """
 
     ms: float
-    low_ms: float
-    high_ms: float
+    at_most_ms: float
     against_ms: float
     times_as_fast: float
-    low_times: float
-    high_times: float
+    at_least_times: float
+    records: dict[str, Any]
 
 
 class Meter(Protocol):
@@ -81,6 +82,7 @@ class MeasuredMeter:
     target: Target
     runtime: str
     precision: Precision
+    power_mode: str | None = None
     device: str | None = None
     kind: Kind = "measured"
 
@@ -91,9 +93,10 @@ class MeasuredMeter:
             "target": self.target.name,
             "runtime": self.runtime,
             "precision": self.precision,
-            "device": self.device,
+            "power_mode": self.power_mode,
             "threads": self.target.measuring.threads,
             "batch": self.target.measuring.batch,
+            "device": self.device,
         }
 
     def write(self, model: nn.Module, card: ModelCard, folder: Path, name: str) -> Path:
@@ -101,21 +104,24 @@ class MeasuredMeter:
         return write_model(model, card, folder, name, self.precision)
 
     def read(self, path: Path, against: Path, length: int, *, thorough: bool, progress: Progress = silent) -> Reading:
-        """As :class:`Meter` says. Raises DeployError as measuring does."""
+        """As :class:`Meter` says. Raises DeployError as measuring does, and where an emulator ran it."""
         processes, seconds = THOROUGH if thorough else BRIEF
-        found = self.measure(Subject(path, length), Subject(against, length), processes, seconds, progress)
-        measurement = found.measurement
-        assert measurement.ratio is not None  # two models have one
-        record = measurement.models[BUNDLE].record
-        low_ms, high_ms = cast(list[float], record.conditions["p50_interval_ms"])
+        found = self.measure(Subject(path, length), Subject(against, length), processes, seconds, progress).measurement
+        assert found.ratio is not None  # two models have one
+        records = {name: model.record for name, model in found.models.items()}
+        if records[BUNDLE].kind != "measured":
+            raise MeasurementError(
+                f"{self.target.name}: an emulator ran it, whose times are no device's; name a device with --device, or "
+                "estimate with --estimated"
+            )
+        _, high_ms = cast(list[float], records[BUNDLE].conditions["p50_interval_ms"])
         return Reading(
-            ms=record.p50_ms,
-            low_ms=low_ms,
-            high_ms=high_ms,
-            against_ms=measurement.models[AGAINST].record.p50_ms,
-            times_as_fast=measurement.ratio.ratio,
-            low_times=measurement.ratio.low,
-            high_times=measurement.ratio.high,
+            ms=records[BUNDLE].p50_ms,
+            at_most_ms=high_ms,
+            against_ms=records[AGAINST].p50_ms,
+            times_as_fast=found.ratio.ratio,
+            at_least_times=found.ratio.low,
+            records={"pruned": records[BUNDLE].to_json(), "original": records[AGAINST].to_json()},
         )
 
 
@@ -138,6 +144,7 @@ class EstimatedMeter:
             "power_mode": self.settings.power_mode,
             "threads": self.target.measuring.threads,
             "batch": self.target.measuring.batch,
+            "basis": basis_of(self.target, self.precision, self.settings),
         }
 
     def write(self, model: nn.Module, card: ModelCard, folder: Path, name: str) -> Path:
@@ -146,11 +153,15 @@ class EstimatedMeter:
 
     def read(self, path: Path, against: Path, length: int, *, thorough: bool, progress: Progress = silent) -> Reading:
         """As :class:`Meter` says. Raises EstimateError where there is no estimate."""
-        ms, against_ms = (self._estimated_ms(each) for each in (path, against))
-        times = against_ms / ms
-        return Reading(
-            ms=ms, low_ms=ms, high_ms=ms, against_ms=against_ms, times_as_fast=times, low_times=times, high_times=times
+        pruned, original = (
+            estimate(layers_of(onnx.load(each)), self.target, self.precision, self.settings) for each in (path, against)
         )
-
-    def _estimated_ms(self, path: Path) -> float:
-        return estimate(layers_of(onnx.load(path)), self.target, self.precision, self.settings).estimated_ms
+        times = original.estimated_ms / pruned.estimated_ms
+        return Reading(
+            ms=pruned.estimated_ms,
+            at_most_ms=pruned.estimated_ms,
+            against_ms=original.estimated_ms,
+            times_as_fast=times,
+            at_least_times=times,
+            records={"pruned": pruned.summary(), "original": original.summary()},
+        )

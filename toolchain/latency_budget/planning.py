@@ -2,13 +2,14 @@
 
 Unit latencies do not add up exactly: a runtime fuses across units, and what is left lies in the cache. So the plan is made,
 exported and read; the unit latencies are corrected by what was read, once, and the plan made anew where that says so. From
-there on the room is made smaller while the model is too slow, and a unit comes back while that fits.
+there on the room is made smaller while nothing read fits, and units come back to the best that does for as long as that fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deploy.progress import Progress, silent
-from toolchain.errors import PlanError
+from toolchain.errors import NoRoomError
 from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import Meter, Reading
-from toolchain.latency_budget.unit_latencies import UnitLatencies
+from toolchain.latency_budget.unit_latencies import UnitLatencies, alike_in_a_row
 from toolchain.models import ModelCard
-from toolchain.pruning import Budget, Choices, Plan, Unit, apply_plan, plan_on, with_unit
-from toolchain.pruning.budget import Latency
+from toolchain.pruning import Budget, Choices, Latency, Plan, Unit, apply_plan, plan_on, with_unit
 
 Matrix = NDArray[np.float64]
+# By this much the whole model is over the limit at the least, and a room is made smaller.
+LEAST_OVER, LEAST_STEP = 1.001, 1e-6
+# Two are the least, the last being of what does not fit; how many more nobody knows.
 FEWEST_READINGS = 2
-# By this much the whole model is over the limit at the least.
-LEAST_OVER = 1.001
+# A dropped unit takes more than this part of what was read of it: where more is lacking, it does not fit.
+CERTAIN_PART = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,80 +56,148 @@ class Pruned:
     attempts: tuple[Attempt, ...]
 
 
-def plan_within(
-    limit: Limit,
-    latencies: UnitLatencies,
-    meter: Meter,
-    *,
-    matrix: Matrix,
-    model: nn.Module,
-    card: ModelCard,
-    frames: NDArray[np.float32],
-    units: Sequence[Unit],
-    choices: Choices,
-    folder: Path,
-    progress: Progress = silent,
-) -> Pruned:
-    """Plan on the similarity ``matrix`` of ``units``; ``choices`` but for the budget, which is made here.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is planned on: the similarity ``matrix`` of a model's ``units``, the model itself and its card, the frames.
 
-    The result was read to be within ``limit``, at the upper end of its interval, and with the dropped unit put back that takes
-    least it was read not to be.
-
-    Raises PlanError where no plan is fast enough, with the nearest.
+    ``choices`` have no budget, which is made of the latencies.
     """
+
+    matrix: Matrix
+    model: nn.Module
+    card: ModelCard
+    frames: NDArray[np.float32]
+    units: Sequence[Unit]
+    choices: Choices
+
+    def plan(self, budget: Budget) -> Plan:
+        """The plan within a budget; raises PlanError."""
+        return plan_on(self.matrix, self.model, self.frames, self.units, replace(self.choices, budget=budget))
+
+
+def plan_within(
+    limit: Limit, latencies: UnitLatencies, meter: Meter, work: Work, folder: Path, *, progress: Progress = silent
+) -> Pruned:
+    """The plan with the most flow that was read to be within ``limit``, at the upper end of its interval.
+
+    With the dropped unit put back that takes least it was read not to be; and so with others, but where by far too little is
+    left for them. Files are written into ``folder``.
+
+    Raises NoRoomError where no plan that was read is fast enough, with the fastest, and PlanError as planning does.
+    """
+    limit.check(latencies.whole_ms)
     limit_ms = limit.in_ms(latencies.whole_ms)
     prices = Latency(limit_ms=limit_ms, whole_ms=latencies.whole_ms, saved_ms=latencies.saved_ms)
-    whole = meter.write(model, card, folder, "whole")
-    attempts: list[Attempt] = []
-    seen: dict[tuple[int, ...], tuple[Attempt, Reading]] = {}
-
-    def planned(prices: Latency, limit_ms: float) -> Plan:
-        budget = Budget(latency=replace(prices, limit_ms=limit_ms))
-        return plan_on(matrix, model, frames, units, replace(choices, budget=budget))
-
-    def read(plan: Plan, why: str) -> tuple[Attempt, Reading]:
-        if plan.kept in seen:
-            return seen[plan.kept]
-        # Two are the least, the last being of what does not fit; how many more nobody knows.
-        progress(len(attempts), max(FEWEST_READINGS, len(attempts) + 1), f"{why}: {len(plan.kept)} units")
-        path = meter.write(apply_plan(plan, model), card, folder, "pruned")
-        reading = meter.read(path, whole, card.length, thorough=True)
-        ms, at_most_ms = limit.taken(reading, latencies.whole_ms)
-        attempts.append(
-            Attempt(
-                why=why, kept=plan.kept, foreseen_ms=foreseen_ms(prices, plan.kept), ms=ms, at_most_ms=at_most_ms,
-                fits=at_most_ms <= limit_ms,
-            )
-        )  # fmt: skip
-        seen[plan.kept] = attempts[-1], reading
-        return seen[plan.kept]
-
-    try:
-        plan, why = planned(prices, limit_ms), "first plan"
-    except PlanError:
+    whole = meter.write(work.model, work.card, folder, "whole")
+    readings = _Readings(limit, latencies, meter, work, folder, whole, progress)
+    plan, why = _plan(work, prices, limit_ms), "first plan"
+    if plan is None:
         # Each unit by itself may save less than all of them together: how fast the smallest model is has to be read.
-        least = max(1, sum(unit.kind == "fixed" for unit in units))
-        smallest = replace(choices, budget=Budget(keep=least), blocks="auto")
-        plan, why = plan_on(matrix, model, frames, units, smallest), "smallest plan"
-    found, reading = read(plan, why)
+        plan, why = _smallest(work), "smallest plan"
+    found = readings.read(plan, prices, why)
     prices = corrected(prices, plan.kept, found.ms)
-    if not found.fits or foreseen_ms(prices, with_cheapest(prices, plan)) <= limit_ms:
+    if not found.fits or foreseen_ms(prices, (*plan.kept, *_dropped(prices, plan, work.units)[:1])) <= limit_ms:
         # The upper end of the interval has to fit: what is not known of a reading is kept free.
-        again = planned(prices, limit_ms - (found.at_most_ms - found.ms))
-        if again.kept != plan.kept:
-            plan = again
-            found, reading = read(plan, "unit latencies corrected")
-    while not found.fits:
-        plan = planned(prices, foreseen_ms(prices, plan.kept) - (found.at_most_ms - limit_ms))
-        found, reading = read(plan, "less room")
-    while (larger := with_cheapest(prices, plan)) != plan.kept:
-        (index,) = set(larger).difference(plan.kept)
-        candidate = with_unit(plan, index, model)
-        found, tried = read(candidate, f"{units[index].name} put back")
-        if not found.fits:
-            break
-        plan, reading = candidate, tried
-    return Pruned(plan=plan, limit_ms=limit_ms, whole_ms=latencies.whole_ms, reading=reading, attempts=tuple(attempts))
+        again = _plan(work, prices, limit_ms - (found.at_most_ms - found.ms))
+        if again is not None:
+            plan, found = again, readings.read(again, prices, "unit latencies corrected")
+    while not readings.fitting:
+        over = max(found.at_most_ms - limit_ms, LEAST_STEP * limit_ms)
+        smaller = _plan(work, prices, foreseen_ms(prices, plan.kept) - over)
+        if smaller is None or smaller.kept in readings.seen:
+            smaller = _smallest(work)
+            if smaller.kept in readings.seen:
+                raise readings.no_room(limit_ms)
+        plan, found = smaller, readings.read(smaller, prices, "less room")
+    plan = readings.best()
+    while (larger := _one_more(readings, prices, plan, limit_ms)) is not None:
+        plan = larger
+    return Pruned(
+        plan=replace(plan, settings=_settings(plan, limit, limit_ms, latencies)),
+        limit_ms=limit_ms,
+        whole_ms=latencies.whole_ms,
+        reading=readings.of[plan.kept],
+        attempts=tuple(readings.seen.values()),
+    )
+
+
+@dataclass
+class _Readings:
+    """Plans that were read, each once: the attempts by what is kept, the readings behind them, and the plans that fit."""
+
+    limit: Limit
+    latencies: UnitLatencies
+    meter: Meter
+    work: Work
+    folder: Path
+    whole: Path
+    progress: Progress
+    seen: dict[tuple[int, ...], Attempt] = field(default_factory=dict)
+    of: dict[tuple[int, ...], Reading] = field(default_factory=dict)
+    fitting: list[Plan] = field(default_factory=list)
+
+    def read(self, plan: Plan, prices: Latency, why: str) -> Attempt:
+        """Export the model of ``plan`` and read it, beside the original."""
+        if plan.kept in self.seen:
+            return self.seen[plan.kept]
+        done, work = len(self.seen), self.work
+        self.progress(done, max(FEWEST_READINGS, done + 1), f"{why}: {len(plan.kept)} units")
+        path = self.meter.write(apply_plan(plan, work.model), work.card, self.folder, "pruned")
+        reading = self.meter.read(path, self.whole, work.card.length, thorough=True)
+        ms, at_most_ms = self.limit.taken(reading, self.latencies.whole_ms)
+        limit_ms = self.limit.in_ms(self.latencies.whole_ms)
+        attempt = Attempt(
+            why=why, kept=plan.kept, foreseen_ms=foreseen_ms(prices, plan.kept), ms=ms, at_most_ms=at_most_ms,
+            fits=at_most_ms <= limit_ms,
+        )  # fmt: skip
+        self.seen[plan.kept], self.of[plan.kept] = attempt, reading
+        if attempt.fits:
+            self.fitting.append(plan)
+        return attempt
+
+    def best(self) -> Plan:
+        """Of the plans that fit the one with the most flow; where no flow is known, with the most units."""
+        return max(
+            self.fitting, key=lambda plan: (-math.inf if plan.log_flow is None else plan.log_flow, len(plan.kept))
+        )
+
+    def no_room(self, limit_ms: float) -> NoRoomError:
+        """The error where nothing fits, with the fastest that was read."""
+        fastest = min(self.seen.values(), key=lambda attempt: attempt.at_most_ms)
+        return NoRoomError(
+            f"{self.limit}: no plan makes this model that fast; the fastest keeps {len(fastest.kept)} of "
+            f"{len(self.work.units)} units and was {self.meter.kind} to take {fastest.ms:.4g} ms, and {limit_ms:.4g} are "
+            "asked for: allow more, or take a smaller model"
+        )
+
+
+def _plan(work: Work, prices: Latency, room_ms: float) -> Plan | None:
+    """The plan in ``room_ms`` milliseconds by these prices; None where these say that there is none."""
+    if room_ms <= 0:
+        return None
+    try:
+        return work.plan(Budget(latency=replace(prices, limit_ms=room_ms)))
+    except NoRoomError:
+        return None
+
+
+def _smallest(work: Work) -> Plan:
+    """The plan that keeps as little as blocks and fixed units allow."""
+    blocks = 1 if work.choices.blocks == "auto" else int(work.choices.blocks)
+    return work.plan(Budget(keep=max(blocks, sum(unit.kind == "fixed" for unit in work.units), 1)))
+
+
+def _one_more(readings: _Readings, prices: Latency, plan: Plan, limit_ms: float) -> Plan | None:
+    """``plan`` with one unit put back that was read to fit; None where there is none."""
+    work, left_ms = readings.work, limit_ms - readings.seen[plan.kept].ms
+    for number, index in enumerate(_dropped(prices, plan, work.units)):
+        # Of what takes least it is read, whatever is left for it.
+        if number and (1.0 - CERTAIN_PART) * prices.saved_ms[index] > left_ms:
+            continue
+        larger = with_unit(plan, index, work.model)
+        if readings.read(larger, prices, f"{work.units[index].name} put back").fits:
+            return larger
+    return None
 
 
 def foreseen_ms(prices: Latency, kept: Sequence[int]) -> float:
@@ -145,9 +216,25 @@ def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
     return replace(prices, whole_ms=max(ms + dropped_ms, LEAST_OVER * prices.limit_ms))
 
 
-def with_cheapest(prices: Latency, plan: Plan) -> tuple[int, ...]:
-    """The units kept and the dropped one that takes least, the earliest of several; those kept where none is dropped."""
-    dropped = [index for index in range(len(plan.units)) if index not in plan.kept]
-    if not dropped:
-        return plan.kept
-    return tuple(sorted((*plan.kept, min(dropped, key=lambda index: (prices.saved_ms[index], index)))))
+def _dropped(prices: Latency, plan: Plan, units: Sequence[Unit]) -> list[int]:
+    """Of the units that ``plan`` drops one of each kind, in a row of its own, those that take least first."""
+
+    def firsts() -> Iterator[int]:
+        for run in alike_in_a_row(units):
+            yield from [index for index in run if index not in plan.kept][:1]
+
+    return sorted(firsts(), key=lambda index: (prices.saved_ms[index], index))
+
+
+def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencies) -> dict[str, object]:
+    """The plan's settings with the budget as it was asked for, and what its units took, labelled."""
+    others = {name: value for name, value in plan.settings.items() if name not in ("latency", "keep")}
+    told = {
+        "asked": str(limit),
+        "limit_ms": limit_ms,
+        "kind": latencies.kind,
+        "under": dict(latencies.under),
+        "whole_ms": latencies.whole_ms,
+        "saved_ms": list(latencies.saved_ms),
+    }
+    return {"latency": told, **others}

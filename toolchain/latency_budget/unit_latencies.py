@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,7 @@ from toolchain.models.structure import edited
 from toolchain.pruning import Unit
 
 MOST_BYTES = 1 << 24
+SHOWN = 60
 
 
 class UnitLatency(Strict):
@@ -34,10 +35,11 @@ class UnitLatency(Strict):
 
 
 class UnitLatencies(Strict):
-    """What a model takes, and its units; ``under`` says on which target, in which runtime and precision."""
+    """What a model takes, and its units; ``under`` says on which target, in which runtime and precision, ``model`` which."""
 
     kind: Literal["measured", "estimated"]
     under: dict[str, JsonValue]
+    model: dict[str, JsonValue]
     whole_ms: PositiveFloat
     units: tuple[UnitLatency, ...]
 
@@ -54,11 +56,13 @@ def unit_latencies(
     meter: Meter,
     folder: Path,
     *,
+    check: Callable[[float], None] = lambda whole_ms: None,
     progress: Progress = silent,
 ) -> UnitLatencies:
     """Read ``model`` with and without each of its ``units``; files are written into ``folder``.
 
     Of several alike in a row the same network is left whichever goes: one of them is read for all. Fixed ones save nothing.
+    ``check`` is told what the model takes as soon as that is known, and may raise.
     """
     whole = meter.write(model, card, folder, "whole")
     runs = alike_in_a_row(units)
@@ -68,6 +72,8 @@ def unit_latencies(
         progress(number, len(runs), f"latency of {unit.name}")
         without = meter.write(edited(model, unit.edits), card, folder, "without")
         reading = meter.read(without, whole, card.length, thorough=False)
+        if not readings:
+            check(reading.against_ms)
         readings.update(dict.fromkeys(run, reading))
         progress(number + 1, len(runs), f"latency of {unit.name}")
     whole_ms = math.exp(fmean(math.log(readings[run[0]].against_ms) for run in runs))
@@ -75,6 +81,7 @@ def unit_latencies(
     return UnitLatencies(
         kind=meter.kind,
         under=meter.under,
+        model=_told_of(card, units),
         whole_ms=whole_ms,
         units=tuple(
             # Noise may say of a unit that hardly takes time that the model is slower without it.
@@ -92,11 +99,23 @@ def alike_in_a_row(units: Sequence[Unit]) -> list[list[int]]:
     return [run for run in runs if units[run[0]].kind != "fixed"]
 
 
+def _told_of(card: ModelCard, units: Sequence[Unit]) -> dict[str, JsonValue]:
+    """By what another model is known to be another."""
+    return {
+        "architecture": card.architecture,
+        "classes": len(card.classes),
+        "length": card.length,
+        "units": [unit.name for unit in units],
+        "macs": sum(unit.macs for unit in units),
+        "params": sum(unit.params for unit in units),
+    }
+
+
 def _work(unit: Unit) -> tuple[Any, ...]:
     return (unit.kind, unit.input_shape, unit.shape, unit.params, unit.macs, unit.shortcut_params, unit.shortcut_macs)
 
 
-def read_unit_latencies(path: Path, units: Sequence[Unit], meter: Meter) -> UnitLatencies:
+def read_unit_latencies(path: Path, card: ModelCard, units: Sequence[Unit], meter: Meter) -> UnitLatencies:
     """Those that an earlier call left in ``path``; raises PlanError for another model's, or of other conditions."""
     try:
         told = json.loads(read_whole(path, MOST_BYTES))["unit_latencies"]
@@ -104,8 +123,17 @@ def read_unit_latencies(path: Path, units: Sequence[Unit], meter: Meter) -> Unit
         reason = error.strerror if isinstance(error, OSError) else f"{error}"
         raise PlanError(f"{path}: no unit latencies can be read from it: {reason}; expected a latency.json") from error
     found = read_strictly(UnitLatencies, told, where=str(path), error=PlanError)
-    if [unit.name for unit in found.units] != [unit.name for unit in units]:
-        raise PlanError(f"{path}: is of a model of {len(found.units)} units, other than this one's {len(units)}")
-    if (found.kind, found.under) != (meter.kind, meter.under):
-        raise PlanError(f"{path}: was {found.kind} under {found.under}, and this is {meter.kind} under {meter.under}")
+    here: dict[str, Any] = {"kind": meter.kind, **meter.under, **_told_of(card, units)}
+    there: dict[str, Any] = {"kind": found.kind, **found.under, **found.model}
+    if other := [name for name, value in here.items() if there.get(name) != value]:
+        name = other[0]
+        raise PlanError(
+            f"{path}: its unit latencies are not those that are asked for: {name} is {_short(there.get(name))} there and "
+            f"{_short(here[name])} here; leave --unit-latencies out"
+        )
     return found
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,8 +1,8 @@
 """The method, one idea a file: units, similarity, segmentation, synflow, selection, plan."""
 
-from toolchain.pruning.budget import Budget, units_to_keep
+from toolchain.pruning.budget import Budget, Latency, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
-from toolchain.pruning.planning import Choices, check_budget, plan_layers, plan_on, planned, with_unit
+from toolchain.pruning.planning import Choices, blocks_asked, check_budget, plan_layers, plan_on, planned, with_unit
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
@@ -11,10 +11,12 @@ from toolchain.pruning.units import Unit, find_units, look_at_units
 __all__ = [
     "Budget",
     "Choices",
+    "Latency",
     "Plan",
     "Segmentation",
     "Unit",
     "apply_plan",
+    "blocks_asked",
     "check_budget",
     "find_units",
     "log_flow",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from toolchain.cost import Cost
-from toolchain.errors import PlanError
+from toolchain.errors import NoRoomError, PlanError
 from toolchain.pruning.units import Unit
 
 
@@ -29,8 +29,12 @@ class Latency:
             raise PlanError(f"latency: got times {', '.join(map(str, times[:8]))} ms, expected finite numbers from 0")
         if not 0 < self.limit_ms < self.whole_ms:
             raise PlanError(
-                f"a limit of {self.limit_ms:.4g} ms: the model takes {self.whole_ms:.4g} ms; ask for less than that"
+                f"a limit of {self.limit_ms:.4g} ms, of a model of {self.whole_ms:.4g} ms: expected more than 0 and less than "
+                "the model"
             )
+        object.__setattr__(self, "limit_ms", float(self.limit_ms))
+        object.__setattr__(self, "whole_ms", float(self.whole_ms))
+        object.__setattr__(self, "saved_ms", tuple(map(float, self.saved_ms)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,18 +172,18 @@ def room_within(budget: Budget, units: Sequence[Unit], whole: Cost) -> Room:
     return Room(total, each, cut)
 
 
-def no_room(budget: Budget, kept: int, units: int, removed: float) -> PlanError:
+def no_room(budget: Budget, kept: int, units: int, removed: float) -> NoRoomError:
     """The error for a cut that no plan meets, with the nearest that there is."""
     nearest = f"the nearest keeps {kept} of {units} units"
     if budget.latency is not None:
         reached_ms = (1.0 - removed) * budget.latency.whole_ms
-        return PlanError(
-            f"{budget.asked}: no plan makes this model that fast; {nearest} and takes {reached_ms:.4g} ms: allow more, or "
-            "take a smaller model"
+        return NoRoomError(
+            f"{budget.asked}: no plan makes this model that fast; {nearest} and is foreseen to take {reached_ms:.4g} ms: "
+            "allow more, or take a smaller model"
         )
     what = "MACs" if budget.macs_cut is not None else "parameters"
     name, _, _ = budget.asked.partition(" ")
-    return PlanError(
+    return NoRoomError(
         f"{budget.asked}: no plan removes that much of this model's {what}; {nearest} and removes {removed:.2%}: "
         f"{ask_for_less(name, removed)}prune channels as well, as Torch-Pruning does"
     )

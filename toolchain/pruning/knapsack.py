@@ -20,6 +20,8 @@ from toolchain.pruning.synflow import Flow, LinearChain, one_thread
 
 # Steps that the room is divided into: partial selections within one have spent about as much.
 LEVELS = 256
+# Half of the room and the other, each with and without a unit in the block.
+FEWEST = 4
 # Of what is carried along at a time.
 MOST_BYTES = 1 << 28
 
@@ -51,7 +53,8 @@ def most_flow(
     free = room.left(())
     cheapest = [min(room.each[index] for index in block) for block in blocks]
     partials, flow = [_Partial()], chain.arriving[0]
-    most = max(2, min(evaluations, MOST_BYTES // (flow.state[0].numel() * flow.state.element_size())))
+    largest = max(each.state[0].numel() * each.state.element_size() for each in chain.arriving)
+    most = max(FEWEST, min(evaluations, MOST_BYTES // largest))
     with one_thread(), torch.no_grad():
         for number, block in enumerate(blocks):
             later_blocks = sum(cheapest[number + 1 :])
@@ -94,9 +97,9 @@ def _best_of_each_level(
     """Those ``among`` the selections that stay: at each level of spending, with and without a unit in the block, the best."""
     groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
     # One of each at least has to have place.
-    levels = min(LEVELS, max(1, most // 2 - 1))
+    levels = min(LEVELS, most // 2)
     for at in among:
-        level = math.floor(levels * partials[at].spent / free) if free > 0 else 0
+        level = min(levels - 1, math.floor(levels * partials[at].spent / free)) if free > 0 else 0
         groups[level, partials[at].in_block].append(at)
     width = max(1, most // len(groups))
     ranked = (sorted(group, key=lambda at: (-values[at], partials[at].kept))[:width] for group in groups.values())

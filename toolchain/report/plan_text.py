@@ -57,9 +57,14 @@ def show_plan(
 
 def _latency(latency: Mapping[str, Any]) -> str:
     """Both models' latency, how it was read, and the limit."""
-    pruned, under = latency["pruned"], latency["unit_latencies"]["under"]
+    reading, under, pruned = latency["reading"], latency["unit_latencies"]["under"], latency["pruned"]
+    interval = (
+        f", {pruned['low_ms']:.3g} to {pruned['high_ms']:.3g} ms ({pruned['interval']})"
+        if latency["kind"] == "estimated"
+        else ""
+    )
     return (
-        f"latency    {pruned['against_ms']:>10.4g} ms -> {pruned['ms']:>10.4g} ms  {pruned['times_as_fast']:.3g} times as "
+        f"latency    {reading['against_ms']:>10.4g} ms -> {reading['ms']:>10.4g} ms  {reading['times_as_fast']:.3g} times as "
         f"fast; asked for {latency['limit']}; {latency['kind']} on {under['target']}, {under['runtime']}, "
-        f"{under['precision']}"
+        f"{under['precision']}{interval}"
     )

@@ -1,7 +1,10 @@
 import pytest
 
 from deploy.errors import DeviceError
-from deploy.remote.address import FOLDER, parse_device
+from deploy.remote.address import parse_device
+
+# In the home of the user.
+FOLDER = ".cache/thinwave"
 
 
 @pytest.mark.parametrize(
@@ -9,7 +12,7 @@ from deploy.remote.address import FOLDER, parse_device
     [
         ("ssh://jetson", "jetson", "jetson", None, FOLDER),
         ("ssh://Rack_Alias", "Rack_Alias", "Rack_Alias", None, FOLDER),
-        ("ssh://me@10.0.0.7:2222/data/thinwave", "me@10.0.0.7", "me@10.0.0.7", 2222, "/data/thinwave"),
+        ("ssh://me@10.0.0.7:2222/data/thinwave", "me@10.0.0.7", "me@10.0.0.7", 2222, "/data/thinwave/thinwave"),
         ("ssh://me@[fe80::1]:22/", "me@fe80::1", "me@[fe80::1]", 22, FOLDER),
     ],
 )

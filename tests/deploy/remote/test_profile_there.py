@@ -142,7 +142,7 @@ def test_a_full_disk_there_is_told(machine, bundle_folder, size, told):
         said = profile(machine, bundle_folder(), address=machine.address(f"{disk}/there"), code=2)
         assert told in said.stderr
         assert "make room there, or name a folder on another disk" in said.stderr
-        assert not list((disk / "there/work").iterdir())
+        assert not list((disk / "there/thinwave/work").iterdir())
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -185,6 +185,57 @@ def test_a_target_that_is_not_that_machine_is_told(machine, bundle_folder):
     assert "target raspberry-pi-5 is of architecture aarch64, and this machine is x86_64" in said.stderr
 
 
+def test_what_lies_in_the_folder_that_is_named_stays(machine, bundle_folder):
+    mine = machine.home / "mine"
+    for name in ("work", "files", "environments"):
+        (mine / name).mkdir(parents=True)
+        (mine / name / "kept.part").write_text("the user's own")
+    subprocess.run(["chown", "-R", machine.user, mine], check=True)
+    profile(machine, bundle_folder(), "--leave-nothing", address=machine.address(str(mine)))
+    assert sorted(path.name for path in mine.iterdir()) == ["environments", "files", "work"]
+    assert len(list(mine.rglob("kept.part"))) == 3
+
+
+def test_what_is_left_after_a_failure_is_removed_too_where_nothing_is_to_stay(machine, bundle_folder):
+    address = machine.address("/tmp/thinwave-failed")
+    profile(machine, bundle_folder(), "--runtime", "openvino", "--leave-nothing", address=address, code=2)
+    assert not os.path.exists("/tmp/thinwave-failed/thinwave")  # noqa: PTH110
+
+
+def test_a_link_that_is_cut_while_copying_leaves_what_was_copied(machine, bundle_folder):
+    address = machine.address("/tmp/thinwave-cut")
+    # The third copy does not come through.
+    count = machine.folder / "count"
+    count.write_text("0")
+    scp = machine.folder / "programs/scp"
+    whole = scp.read_text()
+    scp.write_text(
+        whole.replace(
+            "exec ", f"n=$(($(cat {count}) + 1)); echo $n > {count}; [ $n = 3 ] && {{ kill -9 $$; }}\nexec ", 1
+        )
+    )
+    try:
+        said = profile(machine, bundle_folder(), address=address, code=2)
+    finally:
+        scp.write_text(whole)
+    assert "the link was cut; try again" in said.stderr
+    machine.copied()
+    profile(machine, bundle_folder(), address=address)
+    # Two had arrived.
+    rest = len(machine.copied())
+    profile(machine, bundle_folder(), "--leave-nothing", address=address)
+    profile(machine, bundle_folder(), address=address)
+    assert rest == len(machine.copied()) - 2
+    profile(machine, bundle_folder(), "--leave-nothing", address=address)
+
+
+def test_a_runtime_that_is_not_installed_over_ssh_is_told(machine, bundle_folder):
+    said = profile(machine, bundle_folder(), "--runtime", "onnxruntime-cuda", code=2)
+    assert "onnxruntime-cuda is not installed over ssh" in said.stderr
+    said = profile(machine, bundle_folder(), "--target", "jetson-nano", code=2)
+    assert "jetson-nano is measured by its own trtexec" in said.stderr
+
+
 def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bundle_folder, tmp_path):
     other, nobody = machine.address("/tmp/thinwave-other"), machine.address(port=1)
     said = profile(
@@ -195,4 +246,4 @@ def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bun
     assert set(told["devices"]) == {machine.address(), other}
     assert len(told["latency"]) == 2
     profile(machine, bundle_folder(), "--leave-nothing", address=other)
-    assert not os.path.exists("/tmp/thinwave-other")  # noqa: PTH110
+    assert not os.path.exists("/tmp/thinwave-other/thinwave")  # noqa: PTH110

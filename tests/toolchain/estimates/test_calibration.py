@@ -4,6 +4,8 @@ import math
 import pytest
 
 from deploy.errors import TargetError
+from deploy.host import processor_facts
+from deploy.runtimes import version_here
 from deploy.targets import load_target, this_machine
 from toolchain.errors import EstimateError
 from toolchain.estimates import (
@@ -29,9 +31,11 @@ def made(errors, **changes):
         **{
             "target": this_machine().name,
             "runtime": "onnxruntime",
-            "runtime_version": "1.2.3",
+            "runtime_version": version_here("onnxruntime"),
             "precision": "fp32",
             "threads": 1,
+            "batch": 1,
+            "power_mode": None,
             "cpu_model": None,
             "date": "2026-11-22",
             "thinwave_version": None,
@@ -62,8 +66,6 @@ def test_a_calibration_is_read_back_and_found_on_this_machine_alone(tmp_path, mo
     assert calibration_here(here, "onnxruntime", "fp32", 1) is None
     path = calibration_path(here.name, "onnxruntime", "fp32", 1)
     assert path.is_relative_to(tmp_path)
-    from deploy.host import processor_facts
-
     taken = made([0.1], cpu_model=processor_facts()["cpu_model"])
     write_calibration(taken, path)
     assert read_calibration(path) == taken
@@ -74,6 +76,27 @@ def test_a_calibration_is_read_back_and_found_on_this_machine_alone(tmp_path, mo
     assert calibration_here(here, "onnxruntime", "fp32", 1) is None
     assert calibration_here(load_target("jetson-nano"), "onnxruntime", "fp32", 1) is None
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_calibration_of_another_version_or_that_cannot_be_read_is_none_and_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    here = this_machine()
+    path = calibration_path(here.name, "onnxruntime", "fp32", 1)
+    write_calibration(made([0.1], cpu_model=processor_facts()["cpu_model"], runtime_version="1.0"), path)
+    assert calibration_here(here, "onnxruntime", "fp32", 1) is None
+    assert "is not the 1.0 that was calibrated: calibrate again" in caplog.text
+    path.write_text("{")
+    assert calibration_here(here, "onnxruntime", "fp32", 1) is None
+    assert "cannot be read" in caplog.text
+    assert estimate([], here, "fp32").interval == "assumed"
+
+
+def test_a_calibration_is_for_the_power_mode_that_it_was_taken_in():
+    nano = load_target("jetson-orin-nano-8gb")
+    taken = made([0.1], target=nano.name, runtime="tensorrt", precision="fp16", power_mode="15W")
+    assert estimate([], nano, "fp16", Settings(calibration=taken, power_mode="15W")).interval == "calibrated"
+    with pytest.raises(EstimateError, match="the calibration is for power_mode 15W, and the estimate for 7W"):
+        estimate([], nano, "fp16", Settings(calibration=taken, power_mode="7W"))
 
 
 def test_a_relative_data_folder_is_none(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 from deploy.bundle import Layer
 from deploy.targets import list_targets, load_target
 from toolchain.errors import EstimateError
-from toolchain.estimates import Settings, estimate
+from toolchain.estimates import Settings, estimate, modes_of
 from toolchain.estimates.assumed import assumed_constants
 
 CONV = Layer(
@@ -72,7 +72,7 @@ def test_every_profile_that_comes_with_thinwave_has_an_estimate_in_every_power_m
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     for target in list_targets():
         precision = target.measuring.precision
-        for mode in [mode.name for mode in target.power_modes] or [None]:
+        for mode in modes_of(target):
             found = estimate(LAYERS, target, precision, Settings(power_mode=mode))
             assert 0 < found.low_ms < found.estimated_ms < found.high_ms
             assert found.interval == "assumed"
@@ -84,5 +84,7 @@ def test_what_cannot_be_estimated_is_told():
         estimate(LAYERS, nano, "fp16", Settings(power_mode="MAXN"))
     with pytest.raises(EstimateError, match=r"does not say processor.peaks, processor.efficiency"):
         estimate(LAYERS, nano, "fp32", Settings(runtime="onnxruntime"))
-    with pytest.raises(EstimateError, match=r"does not say accelerator.peaks"):
+    with pytest.raises(EstimateError, match='"tensorrt" is none of its runtimes; they are: onnxruntime, openvino'):
         estimate(LAYERS, load_target("raspberry-pi-5"), "fp32", Settings(runtime="tensorrt"))
+    with pytest.raises(EstimateError, match="what its power mode 120W caps is not known; there is an estimate in MAXN"):
+        estimate(LAYERS, load_target("jetson-thor-t5000"), "fp16", Settings(power_mode="120W"))

@@ -4,8 +4,8 @@ import pytest
 
 from toolchain.cost import cost
 from toolchain.estimates.family import family
-from toolchain.estimates.fitting import Measured, fit, total_ms
-from toolchain.estimates.roofline import Constants, work_of
+from toolchain.estimates.fitting import Measured, fit
+from toolchain.estimates.roofline import Constants, total_ms, work_of
 from toolchain.export.layers import layers_of
 from toolchain.models import ARCHITECTURES, create_model
 

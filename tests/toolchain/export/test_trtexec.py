@@ -96,7 +96,19 @@ def test_what_it_cannot_do_is_told(bundle, tmp_path, arguments, there, told):
     assert told in said.stderr
 
 
-def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path):
+def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path, monkeypatch):
+    (tmp_path / "model").write_bytes(b'A "Nano"\\\nof mine\0')
+    monkeypatch.setenv("THINWAVE_DEVICE_MODEL", str(tmp_path / "model"))
     run(bundle, tmp_path, "fp32", "1", "1")
     about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
     assert set(about) == {"model_sha256", "precision", "batch", "tensorrt", "device"}
+    assert about["device"] == "A Nanoof mine"
+
+
+def test_a_bundle_in_int8_alone_is_timed_in_that(bundle, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("trtexec.sh", "trtexec-int8.onnx"):
+        (alone / name).write_bytes((bundle / name).read_bytes())
+    assert run(alone, tmp_path, "", "1", "1").returncode == 0
+    assert [folder.name for folder in (alone / "trtexec-times").iterdir()] == ["int8"]
