@@ -44,8 +44,11 @@ def targets_to_json(targets: Sequence[Target]) -> dict[str, Any]:
 
 def figures_table(target: Target) -> Table:
     """A row a figure of one profile: the value, where it comes from, and the document, computation or reason."""
-    table = Table("figure", title=f"{target.name}: {target.description}", title_justify="left")
-    table.add_column("value", justify="right")
+    # Without lines between the columns: the names then stand whole in a terminal of 80 columns, and notes are folded.
+    title = f"{target.name}: {target.description}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("figure", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
     table.add_column("source")
     table.add_column("note")
     for name, figure in _figures(target):

@@ -98,7 +98,7 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
         (["M", "--target", "jetson-orin"], 'no target profile is named "jetson-orin"'),
         (["M", "--target", "jetson-nano", "--power-mode", "15W"], 'has no power mode "15W"; there are: MAXN, 5W'),
         (["M", "--runtime", "tensorrt"], '"tensorrt" is none of its runtimes'),
-        (["M", "--runtime", "onnx"], '"onnx" is none of its runtimes, did you mean "onnxruntime"'),
+        (["M", "--runtime", "onnxruntme"], '"onnxruntme" is none of its runtimes, did you mean "onnxruntime"'),
         (["M", "--precision", "int8"], "holds no int8; it holds fp32"),
         (["none.onnx", "--calibrate"], "there is no such file"),
         (["--calibrate", "--calibration", "/"], "no calibration can be written there"),

@@ -90,7 +90,7 @@ def power_mode_here() -> str | None:
 
 def check_writable(path: Path) -> None:
     """Raise EstimateError for a place where no calibration can be written: before minutes of measuring."""
-    place = next(folder for folder in path.absolute().parents if folder.exists())
+    place = next((folder for folder in path.absolute().parents if folder.exists()), path)
     if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise EstimateError(f"{path}: no calibration can be written there; name another place with --calibration")
 

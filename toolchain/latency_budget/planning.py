@@ -29,8 +29,8 @@ Matrix = NDArray[np.float64]
 LEAST_OVER, LEAST_STEP = 1.001, 1e-6
 # Two are the least, the last being of what does not fit; how many more nobody knows.
 FEWEST_READINGS = 2
-# A dropped unit takes more than this part of what was read of it: where more is lacking, it does not fit.
-CERTAIN_PART = 0.5
+# A dropped unit takes at least this part of what was read of it: with less left for it, it does not fit.
+CERTAIN_PART = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ def _one_more(readings: _Readings, prices: Latency, plan: Plan, limit_ms: float)
     work, left_ms = readings.work, limit_ms - readings.seen[plan.kept].ms
     for number, index in enumerate(_dropped(prices, plan, work.units)):
         # Of what takes least it is read, whatever is left for it.
-        if number and (1.0 - CERTAIN_PART) * prices.saved_ms[index] > left_ms:
+        if number and CERTAIN_PART * prices.saved_ms[index] > left_ms:
             continue
         larger = with_unit(plan, index, work.model)
         if readings.read(larger, prices, f"{work.units[index].name} put back").fits:

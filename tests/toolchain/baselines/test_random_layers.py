@@ -113,7 +113,7 @@ def test_a_plan_is_a_plan(model, frames):
     [
         ({"keep": 10}, "asks for 10 units of 9"),
         ({"macs_cut": 0.999}, "the nearest keeps 1 of 9 .*, or prune channels as well"),
-        ({}, "one of keep, macs_cut, params_cut; got none"),
+        ({}, "one of keep, macs_cut, params_cut, latency; got none"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(model, frames, asked, message):

@@ -112,8 +112,10 @@ def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit):
     # Each unit is a tenth of a millisecond.
     assert found.reading.ms + 0.1 > found.limit_ms
     assert found.reading.ms == pytest.approx(whole - 0.1 * len(found.plan.dropped))
-    # The first plan was right, and one unit put back was too slow.
-    assert [attempt.fits for attempt in found.attempts] == [True, False]
+    # The first plan was right, and one unit put back was too slow, of whichever kind it might have fitted.
+    fits = [attempt.fits for attempt in found.attempts]
+    assert fits[:2] == [True, False]
+    assert not any(fits[1:])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_model_that_is_fast_enough_is_known_by_the_first_reading(within):
 
 
 def test_blocks_that_were_asked_for_stay(within):
-    found = within(Limit(speedup=1.8), Stopwatch(), blocks=4)
+    found = within(Limit(speedup=1.5), Stopwatch(), blocks=4)
     assert len(found.plan.boundaries) == 4
     # Four units are 0.2 + 0.05 * (1 + 2 + 8) ms: less there is not.
     with pytest.raises(NoRoomError, match=r"the fastest keeps 4 of 9 units"):
@@ -171,20 +173,22 @@ def test_mistakes_are_not_taken_for_a_limit_that_is_not_met(within):
 
 
 def test_where_even_the_corrected_plan_is_too_slow_there_is_less_room(within):
-    # Read thoroughly a model is slower the more was taken out of it; briefly nothing of that shows.
+    # Read thoroughly a model is slower by each convolution that went; read briefly nothing of that shows.
     class Late(Stopwatch):
+        late = 0.0
+
         def read(self, path, against, length, *, thorough, progress=silent):
-            self.late = 0.0 if not thorough else 0.02
+            self.late = 0.03 if thorough else 0.0
             return super().read(path, against, length, thorough=thorough)
 
         def taken_ms(self, path):
-            # What is left is slower the fewer there are: the offset of one reading is too small for the next.
-            count = int(path.read_text())
-            return self.call_ms + self.conv_ms * count + self.late * max(0, 21 - count) ** 1.3
+            left = int(path.read_text())
+            return self.call_ms + self.conv_ms * left + self.late * (21 - left)
 
     found = within(Limit(speedup=1.15), Late())
     assert [attempt.why for attempt in found.attempts][:3] == ["first plan", "unit latencies corrected", "less room"]
     assert found.reading.ms <= found.limit_ms
+    assert one_more_is_too_slow(found)
 
 
 def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
@@ -197,8 +201,8 @@ def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
         assert json.loads(json.dumps(found.plan.to_json()))["settings"]["latency"] == told
 
 
-def test_one_of_each_kind_of_unit_is_tried_where_it_might_fit(within):
-    # Read briefly, a unit of the last stage takes least; in truth it takes most, and one of the first stage fits.
+def test_a_kind_of_unit_that_seems_to_take_more_is_tried_where_it_might_fit(within):
+    # Read briefly, a unit of the last stage takes least; in truth it takes most, and one of another stage fits.
     class Wrong(Stopwatch):
         def write(self, model, card, folder, name):
             path = folder / name
@@ -207,20 +211,16 @@ def test_one_of_each_kind_of_unit_is_tried_where_it_might_fit(within):
             return path
 
         def read(self, path, against, length, *, thorough, progress=silent):
-            self.of = {16: 1.0, 32: 1.0, 64: 2.0} if thorough else {16: 1.0, 32: 1.0, 64: 0.9}
+            self.of = {16: 1.0, 32: 1.0, 64: 2.0} if thorough else {16: 1.0, 32: 1.0, 64: 0.95}
             return super().read(path, against, length, thorough=thorough)
 
         def taken_ms(self, path):
             return self.call_ms + self.conv_ms * sum(self.of[each] for each in json.loads(path.read_text()))
 
-    found = within(Limit(speedup=2.0), Wrong())
-    meter = Wrong()
-    assert found.reading.ms <= found.limit_ms
-    tried = [
-        set(each.kept) - set(found.plan.kept) for each in found.attempts if len(each.kept) == len(found.plan.kept) + 1
-    ]
-    assert len(tried) >= 1
-    assert meter.readings == 0
+    found = within(Limit(latency_ms=1.0), Wrong())
+    assert found.reading.ms <= 1.0
+    # A unit of another stage would take a tenth of a millisecond, one of the last twice as much.
+    assert found.reading.ms + 0.1 > 1.0
 
 
 @pytest.mark.parametrize("wrong", [{"speedup": 1.0}, {"speedup": float("inf")}, {"latency_ms": 0.0}, {}])
