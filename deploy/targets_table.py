@@ -12,7 +12,6 @@ from deploy.target_profile import Figure, JetPack, PowerMode, Target
 from deploy.targets import figures_here, is_here
 
 UNITS = {
-    "_bytes": "bytes",
     "_mhz": "MHz",
     "_us": "µs",
     "_gflops": "GFLOP/s",
@@ -23,10 +22,15 @@ UNITS = {
 
 
 def targets_table(targets: Sequence[Target]) -> Table:
-    """A row a profile, and whether it is of this machine."""
-    table = Table("target", "description", "runtimes", "this machine")
+    """A row a profile, with the runtime that it is measured in where the command line names none; this machine is marked."""
+    # Whole names in a terminal of 80 columns: they are what a command is given.
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("target", no_wrap=True)
+    table.add_column("description")
+    table.add_column("runtime", no_wrap=True)
     for target in targets:
-        table.add_row(target.name, target.description, ", ".join(target.runtimes), "yes" if is_here(target) else "no")
+        here = " (this machine)" if is_here(target) else ""
+        table.add_row(target.name, f"{target.description}{here}", target.measuring.runtime)
     return table
 
 
@@ -43,17 +47,20 @@ def targets_to_json(targets: Sequence[Target]) -> dict[str, Any]:
 
 
 def figures_table(target: Target) -> Table:
-    """A row a figure of one profile: the value, where it comes from, and the document, computation or reason."""
-    # Without lines between the columns: the names then stand whole in a terminal of 80 columns, and notes are folded.
+    """A row a figure of one profile, under its part: the value, its source, and the document, computation or reason."""
+    # Without lines between the columns, and names without their part: what is said of each then fits 80 columns.
     title = f"{target.name}: {target.description}"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("source")
-    table.add_column("note")
-    for name, figure in _figures(target):
-        value = "-" if figure.value is None else f"{figure.value:,g} {_unit(name)}".rstrip()
-        table.add_row(name, value, figure.source, figure.note or "")
+    table.add_column("source: note")
+    before = ""
+    for place, figure in _figures(target):
+        part, _, name = place.rpartition(".")
+        if part != before:
+            table.add_row(part)
+        before = part
+        table.add_row(f"  {name}", _value(name, figure), ": ".join(filter(None, (figure.source, figure.note))))
     return table
 
 
@@ -84,8 +91,13 @@ def _figures(part: Strict, where: str = "") -> Iterator[tuple[str, Figure]]:
             yield from _figures(value, f"{place}.")
 
 
-def _unit(name: str) -> str:
-    return next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+def _value(name: str, figure: Figure) -> str:
+    if figure.value is None:
+        return "-"
+    if name.endswith("_bytes"):
+        return f"{figure.value / 2**20:,g} MiB"
+    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+    return f"{figure.value:,g} {unit}".rstrip()
 
 
 def _jetpack(jetpack: JetPack) -> str:

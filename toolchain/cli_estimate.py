@@ -175,7 +175,7 @@ def _estimated(
 ) -> dict[str, Any]:
     from toolchain.estimates import estimate as estimate_on
     from toolchain.estimates import modes_of
-    from toolchain.report.estimate_text import estimates_table, in_words, layers_table
+    from toolchain.report.estimate_text import estimates_table, in_words, intervals_in_words, layers_table
 
     rows: list[tuple[Estimate, Estimate | None]] = []
     problems: dict[str, str] = {}
@@ -201,8 +201,8 @@ def _estimated(
         if len(profiles) == 1:
             console.print(layers_table(rows[0][0]))
         console.print(estimates_table(rows))
-        if len(profiles) == 1:
-            console.print(in_words(rows[0][0]), soft_wrap=True)
+        said = in_words(rows[0][0]) if len(profiles) == 1 else intervals_in_words(rows)
+        console.print(said, soft_wrap=True)
     for problem in problems.values():
         stderr.print(f"note: {problem}")
     told: dict[str, Any] = {"estimates": [row.to_json() for row, _ in rows], "problems": problems}

@@ -10,6 +10,7 @@ from deploy.bundle import Layer
 from deploy.names import Precision
 from deploy.suggestion import did_you_mean
 from deploy.target_profile import PowerMode, Target
+from deploy.targets import is_here
 from toolchain.errors import EstimateError
 from toolchain.estimates.assumed import assumed_constants
 from toolchain.estimates.calibration import LEVEL, Calibration, calibration_here
@@ -107,7 +108,8 @@ def estimate(
         )
     else:
         constants, factor = assumed_constants(target, runtime, precision, threads=threads, power_mode=mode)
-        basis = f"assumed: nobody measured this, the truth is believed to lie within {factor:g} times"
+        calibrate = "; measure with `thinwave estimate --calibrate`" if is_here(target) else ""
+        basis = f"assumed: nobody measured this, the truth is believed to lie within {factor:g} times{calibrate}"
     works = [work_of(layer, precision, batch) for layer in layers]
     times = [time_us(work, constants) for work in works]
     milliseconds = total_ms(works, constants)

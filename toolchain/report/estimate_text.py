@@ -15,28 +15,39 @@ from toolchain.estimates.estimating import Estimate
 WORST = 5
 
 
-def estimates_table(
-    rows: Sequence[tuple[Estimate, Estimate | None]], problems: Sequence[tuple[str, str]] = ()
-) -> Table:
-    """A row a target, or a power mode: the model, and where there is one the model that it stands against.
-
-    ``problems`` are targets with the reason why there is no estimate.
-    """
-    table = Table(title="ESTIMATED latency, nothing here was measured", title_justify="left")
-    table.add_column("target", no_wrap=True)
-    for heading in ("power mode", "runtime", "precision"):
-        table.add_column(heading)
-    both = any(other is not None for _, other in rows)
-    for heading in ("ms", "low", "high", *(("against, ms", "times as fast") if both else ())):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("interval")
+def estimates_table(rows: Sequence[tuple[Estimate, Estimate | None]]) -> Table:
+    """A row a target, or a power mode: the model, and where there is one the model that it stands against."""
+    several = len({row.target for row, _ in rows}) > 1
+    name = "" if several else f" on {rows[0][0].target}"
+    # Without lines between the columns: a row then fits a terminal of 80 columns.
+    table = Table(
+        title=f"ESTIMATED latency{name}, nothing here was measured",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("target" if several else "power mode", no_wrap=True)
+    table.add_column("computed in", no_wrap=True)
+    table.add_column("estimated, ms", justify="right", no_wrap=True)
+    if rows[0][1] is not None:
+        table.add_column("against", justify="right", no_wrap=True)
+        table.add_column("times", justify="right", no_wrap=True)
     for row, other in rows:
         against = () if other is None else (_ms(other.estimated_ms), f"{other.estimated_ms / row.estimated_ms:.2f}")
         table.add_row(
-            row.target, row.power_mode or "-", row.runtime, row.precision, _ms(row.estimated_ms), _ms(row.low_ms),
-            _ms(row.high_ms), *against, row.interval,
-        )  # fmt: skip
+            row.target if several else row.power_mode or "-",
+            f"{row.runtime}, {row.precision}",
+            f"{_ms(row.estimated_ms)} ({_ms(row.low_ms)} to {_ms(row.high_ms)})",
+            *against,
+        )
     return table
+
+
+def intervals_in_words(rows: Sequence[tuple[Estimate, Estimate | None]]) -> str:
+    """Where the intervals of several targets come from."""
+    calibrated = ", ".join(row.target for row, _ in rows if row.interval == "calibrated")
+    assumed = "assumed, for devices that nobody measured"
+    return f"intervals: of {calibrated} calibrated, the others {assumed}" if calibrated else f"intervals: {assumed}"
 
 
 def layers_table(estimate: Estimate) -> Table:
@@ -93,4 +104,4 @@ def worst_in_words(calibration: Calibration) -> str:
 
 
 def _ms(milliseconds: float) -> str:
-    return f"{milliseconds:.3g}"
+    return f"{milliseconds:.2g}" if milliseconds < 1 else f"{milliseconds:.3g}"
