@@ -72,6 +72,18 @@ def test_check_holds_in_float32(arm, bundle):
     assert told["precisions"]["fp32"]["max_abs_diff"] < 1e-4
 
 
+def test_int8_answers_as_on_this_machine(arm, bundle):
+    # A model that knows nothing fails the check itself: what is compared is how often it is right on the reference frames.
+    command = ("check", bundle, "--precision", "int8", "--json")
+    here = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *map(str, command)], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    there = arm(*command, code=here.returncode)
+    right = [json.loads(said.stdout)["precisions"]["int8"]["accuracy"] for said in (here, there)]
+    # Kernels of other processors round otherwise.
+    assert abs(right[0] - right[1]) <= 0.02
+
+
 def test_classify_gives_the_answers_of_this_machine(arm, bundle, tmp_path):
     frames = np.random.default_rng(1).normal(size=(16, 2, 128)).astype(np.float32)
     np.savez(tmp_path / "frames.npz", iq=frames)

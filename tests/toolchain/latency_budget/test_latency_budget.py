@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from torch import nn
 
+from deploy.errors import MeasurementError
+from deploy.latency import Measurement, ModelLatency
+from deploy.profiling import AGAINST, BUNDLE, Profile
 from deploy.progress import silent
-from deploy.targets import this_machine
+from deploy.results import LatencyRecord, Ratio
+from deploy.targets import load_target, this_machine
 from toolchain.errors import NoRoomError, PlanError
 from toolchain.estimates import Settings
 from toolchain.latency_budget import (
     EstimatedMeter,
     Limit,
+    MeasuredMeter,
     Reading,
     Work,
     plan_within,
@@ -142,6 +147,31 @@ def test_the_upper_end_of_the_interval_is_what_has_to_fit(within):
     found = within(Limit(speedup=1.6), meter)
     assert found.reading.ms * 1.06 <= found.limit_ms
     assert one_more_is_too_slow(found)
+
+
+def test_a_limit_in_milliseconds_is_held_to_the_upper_end_too(within):
+    found = within(Limit(latency_ms=0.8), Stopwatch(spread=0.06))
+    assert found.reading.at_most_ms <= 0.8
+    assert one_more_is_too_slow(found)
+
+
+def test_what_an_emulator_ran_is_no_devices_time(tmp_path):
+    def measure(subject, against, processes, seconds, progress):
+        record = LatencyRecord(
+            target="arm64-cpu", runtime="onnxruntime", runtime_version="1", precision="fp32", batch=1, threads=1, p50_ms=1,
+            p90_ms=1, p95_ms=1, p99_ms=1, max_ms=1, runs=1, kind="emulated", conditions={"p50_interval_ms": [1.0, 1.0]},
+        )  # fmt: skip
+        models = {name: ModelLatency(record=record, samples_ns=()) for name in (BUNDLE, AGAINST)}
+        return Profile(
+            measurement=Measurement(models=models, ratio=Ratio(ratio=1.0, low=1.0, high=1.0)), runtime="onnxruntime",
+            precision="fp32", host={}, length=64, sample_rate_hz=None,
+        )  # fmt: skip
+
+    meter = MeasuredMeter(
+        measure=measure, target=load_target("arm64-cpu"), runtime="onnxruntime", precision="fp32", power_mode=None
+    )
+    with pytest.raises(MeasurementError, match="an emulator ran it, whose times are no device's"):
+        meter.read(tmp_path / "a", tmp_path / "b", 64, thorough=True)
 
 
 def test_a_limit_that_no_plan_meets_is_refused_with_the_fastest_that_was_read(within):
