@@ -42,8 +42,10 @@ def main() -> int:
         print("another measurement is running there; wait for its end", file=sys.stderr)  # noqa: T201
         return BUSY
     for other in folder.parent.iterdir():
-        if other != folder and time.time() - other.stat().st_mtime > FORGOTTEN_S:
-            shutil.rmtree(other, ignore_errors=True)
+        # Another call may remove its own meanwhile.
+        with suppress(FileNotFoundError):
+            if other != folder and time.time() - other.stat().st_mtime > FORGOTTEN_S:
+                shutil.rmtree(other, ignore_errors=True)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     cut, ended = threading.Event(), threading.Event()
 

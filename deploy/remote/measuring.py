@@ -21,6 +21,7 @@ from deploy.remote.setting_up import (
     ANSWER_S,
     GUARD,
     KEPT,
+    PLAIN,
     choose_python,
     environment_script,
     extras_for,
@@ -73,7 +74,7 @@ def profile_there(
             files = [path for each in subjects for path in files_of(each).values()]
             sent = send(connection, there, [GUARD, wheel, *brought, *files], tell)
         places = [place_subject(connection, there, each, sent) for each in subjects]
-        models = [*places, *(sent[path] for path in files)]
+        models = [*(place.removesuffix(f"/{PLAIN}") for place in places), *(sent[path] for path in files)]
         interpreter, install = environment_script(
             there,
             python,
