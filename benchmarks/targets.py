@@ -365,7 +365,8 @@ def show(found: dict[str, Any]) -> None:
     if "jetsons" in found:
         print("| target | power mode | computed in | original, ms | pruned, ms | times |\n|---|---|---|---:|---:|---:|")
     # Of each the mode that the rest of its profile is for; the others are in the results.
-    for row in {row["target"]: row for row in reversed(found.get("jetsons", []))}.values():
+    first_modes = {row["target"]: row for row in reversed(found.get("jetsons", []))}
+    for row in sorted(first_modes.values(), key=lambda row: str(row["target"])):
         original, pruned = (
             f"{row[f'{state}_estimated_ms']:.2f} ({row[f'{state}_low_ms']:.2f} to {row[f'{state}_high_ms']:.2f})"
             for state in ("original", "pruned")
