@@ -1,6 +1,6 @@
 """Run a command on the device, and end it with all that it started when the link to the other side is cut.
 
-    python3 guard.py FOLDER/work/NAME COMMAND…
+    python3 guard.py FOLDER/tasks/NAME COMMAND…
 
 The other side writes a byte on stdin every few seconds. Where none comes for a while, or stdin ends, nobody is left to hear of
 the work: it is asked to end, has a few seconds to put back what it changed, and is ended with all that it started; the

@@ -61,7 +61,7 @@ def profile_there(
     tell("looking around")
     there = survey(connection)
     address = connection.device.address
-    work = f"{there.folder}/work/{secrets.token_hex(8)}"
+    work = f"{there.folder}/tasks/{secrets.token_hex(8)}"
     subjects = [each for each in (subject, against) if each is not None]
     models: list[str] = []
     try:
@@ -173,7 +173,7 @@ def _clean(connection: Connection, folder: str, paths: Sequence[str], *, everyth
     """
     script = f"rm -rf {' '.join(paths)}\n"
     if everything:
-        inside = f"rm -rf {' '.join(KEPT)}; rmdir work && cd / && rmdir {folder}"
+        inside = f"rm -rf {' '.join(KEPT)}; rmdir tasks && cd / && rmdir {folder}"
         script += f"cd {folder} && flock --nonblock lock sh -c '{inside}' 2>/dev/null || true\n"
     with suppress(DeviceError):
         connection.run(script, timeout_s=ANSWER_S)

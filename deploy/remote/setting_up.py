@@ -1,7 +1,7 @@
 """What a device needs before it can measure: the files, copied once by their hash, and an environment of Python's.
 
 In thinwave's folder there are ``files/HASH``, what was copied; ``bundles/HASH/``, of links to them; ``environments/HASH/``;
-``cache/``, the notes of engines; and ``work/NAME/``, which one measurement needs meanwhile. All but that stays for the next
+``cache/``, the notes of engines; and ``tasks/NAME/``, which one measurement needs meanwhile. All but that stays for the next
 call.
 """
 
@@ -43,7 +43,7 @@ GUARD = Path(__file__).with_name("guard.py")
 _SURVEY = """
 set -e
 umask 077
-mkdir -p {folder}/files {folder}/bundles {folder}/environments {folder}/work
+mkdir -p {folder}/files {folder}/bundles {folder}/environments {folder}/tasks
 cd {folder}
 echo "folder $(pwd -P)"
 echo "machine $(uname -m)"

@@ -32,7 +32,7 @@ def test_a_bundle_is_measured_there_and_the_records_come_back(machine, bundle_fo
     (environment,) = (machine.store / "environments").iterdir()
     assert not list((environment / "venv").rglob("torch"))
     assert list((environment / "venv").rglob("deploy/remote/guard.py"))
-    assert not list((machine.store / "work").iterdir())
+    assert not list((machine.store / "tasks").iterdir())
     assert not machine.running("python")
 
 
@@ -76,7 +76,7 @@ def start_long(machine, bundle):
 
 
 def nothing_is_left(machine):
-    return not machine.running("python") and not list((machine.store / "work").iterdir())
+    return not machine.running("python") and not list((machine.store / "tasks").iterdir())
 
 
 def test_a_link_that_is_cut_ends_everything_there_and_the_next_call_goes_on(machine, bundle_folder):
@@ -142,7 +142,7 @@ def test_a_full_disk_there_is_told(machine, bundle_folder, size, told):
         said = profile(machine, bundle_folder(), address=machine.address(f"{disk}/there"), code=2)
         assert told in said.stderr
         assert "make room there, or name a folder on another disk" in said.stderr
-        assert not list((disk / "there/thinwave/work").iterdir())
+        assert not list((disk / "there/thinwave/tasks").iterdir())
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -187,12 +187,12 @@ def test_a_target_that_is_not_that_machine_is_told(machine, bundle_folder):
 
 def test_what_lies_in_the_folder_that_is_named_stays(machine, bundle_folder):
     mine = machine.home / "mine"
-    for name in ("work", "files", "environments"):
+    for name in ("tasks", "files", "environments"):
         (mine / name).mkdir(parents=True)
         (mine / name / "kept.part").write_text("the user's own")
     subprocess.run(["chown", "-R", machine.user, mine], check=True)
     profile(machine, bundle_folder(), "--leave-nothing", address=machine.address(str(mine)))
-    assert sorted(path.name for path in mine.iterdir()) == ["environments", "files", "work"]
+    assert sorted(path.name for path in mine.iterdir()) == ["environments", "files", "tasks"]
     assert len(list(mine.rglob("kept.part"))) == 3
 
 

@@ -40,6 +40,6 @@ def test_a_model_is_pruned_by_what_it_takes_on_the_device(machine, noise_set, tm
     assert told["unit_latencies"]["under"]["device"] == machine.address()
     assert told["reading"]["at_least_times"] >= 1.5
     assert not machine.running("python")
-    assert not list((machine.store / "work").iterdir())
+    assert not list((machine.store / "tasks").iterdir())
     # Each model is of use once.
     assert set((machine.store / "bundles").glob("*")) == bundles
