@@ -52,3 +52,25 @@ def noise_set() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def untrained_bundle(noise_set: Callable[..., Path]) -> Callable[..., Path]:
+    """Export a 1-D ResNet-20 that knows nothing into ``bundle`` in a folder, beside frames of noise."""
+
+    def write(folder: Path, *, length: int, precisions: Sequence[str]) -> Path:
+        from toolchain.data import Part, open_dataset, stratified_split
+        from toolchain.export import Frames, from_model, write_bundle
+        from toolchain.models import ModelCard, create_model
+
+        classes = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
+        dataset = open_dataset(noise_set(folder / "frames.h5", classes=classes, length=length))
+        split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
+        parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
+        card = ModelCard(architecture="resnet1d20", classes=classes, length=length)
+        (folder / "bundle").mkdir()
+        origin = from_model(create_model("resnet1d20", classes=5, length=length).eval(), card)
+        write_bundle(folder / "bundle", origin, Frames(**parts), precisions, most_drop=1.0)
+        return folder / "bundle"
+
+    return write

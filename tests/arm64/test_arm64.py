@@ -41,23 +41,9 @@ def arm():
 
 
 @pytest.fixture(scope="session")
-def bundle(noise_set, tmp_path_factory):
+def bundle(untrained_bundle, tmp_path_factory):
     """A 1-D ResNet-20 that knows nothing, in fp32 and int8, exported on this machine."""
-    from toolchain.data import Part, open_dataset, stratified_split
-    from toolchain.export import Frames, from_model, write_bundle
-    from toolchain.models import ModelCard, create_model
-
-    classes = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
-    folder = tmp_path_factory.mktemp("arm64")
-    noise_set(folder / "frames.h5", classes=classes, length=128)
-    dataset = open_dataset(folder / "frames.h5")
-    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
-    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
-    card = ModelCard(architecture="resnet1d20", classes=classes, length=128)
-    (folder / "bundle").mkdir()
-    origin = from_model(create_model("resnet1d20", classes=5, length=128).eval(), card)
-    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "int8"), most_drop=1.0)
-    return folder / "bundle"
+    return untrained_bundle(tmp_path_factory.mktemp("arm64"), length=128, precisions=("fp32", "int8"))
 
 
 def test_it_runs_on_arm64_and_knows_what_it_is(arm):

@@ -4,11 +4,10 @@ import pytest
 
 from deploy.results import LatencyRecord
 from deploy.targets import list_targets, this_machine
-from toolchain.data import Part, open_dataset, stratified_split
 from toolchain.estimates import calibrating, calibration_path
 from toolchain.estimates.family import family
-from toolchain.export import Frames, export_onnx, from_model, write_bundle
-from toolchain.models import ModelCard, create_model
+from toolchain.export import export_onnx
+from toolchain.models import create_model
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
@@ -28,17 +27,9 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bundle(noise_set, tmp_path_factory):
+def bundle(untrained_bundle, tmp_path_factory):
     """The same in a bundle, in fp32 and fp16."""
-    folder = tmp_path_factory.mktemp("bundle")
-    dataset = open_dataset(noise_set(folder / "frames.h5", classes=CLASSES, length=64))
-    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
-    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
-    card = ModelCard(architecture="resnet1d20", classes=CLASSES, length=64)
-    (folder / "bundle").mkdir()
-    origin = from_model(create_model("resnet1d20", classes=5, length=64).eval(), card)
-    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "fp16"), most_drop=1.0)
-    return folder / "bundle"
+    return untrained_bundle(tmp_path_factory.mktemp("bundle"), length=64, precisions=("fp32", "fp16"))
 
 
 def estimated(said):

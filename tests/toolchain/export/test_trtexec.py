@@ -11,11 +11,7 @@ import pytest
 from deploy.bundle import open_bundle
 from deploy.runtimes import open_runtime
 from deploy.trtexec import records_of
-from toolchain.data import Part, open_dataset, stratified_split
-from toolchain.export import Frames, from_model, write_bundle
-from toolchain.models import ModelCard, create_model
 
-CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 # Writes what trtexec 8 does, and keeps what it was called with.
 STAND_IN = """#!/bin/sh
 echo "$*" >> "$CALLS"
@@ -29,17 +25,8 @@ done
 
 
 @pytest.fixture(scope="module")
-def bundle(noise_set, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trtexec")
-    noise_set(folder / "frames.h5", classes=CLASSES, length=64)
-    dataset = open_dataset(folder / "frames.h5")
-    split = stratified_split(dataset.labels, dataset.snr_db, seed=1, classes=dataset.classes)
-    parts = {name: Part(dataset, getattr(split, name)) for name in ("train", "validation", "test")}
-    card = ModelCard(architecture="resnet1d20", classes=CLASSES, length=64)
-    origin = from_model(create_model("resnet1d20", classes=5, length=64).eval(), card)
-    (folder / "bundle").mkdir()
-    write_bundle(folder / "bundle", origin, Frames(**parts), ("fp32", "int8"), most_drop=1.0)
-    return folder / "bundle"
+def bundle(untrained_bundle, tmp_path_factory):
+    return untrained_bundle(tmp_path_factory.mktemp("trtexec"), length=64, precisions=("fp32", "int8"))
 
 
 def run(bundle, tmp_path, *arguments, there=True):
