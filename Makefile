@@ -9,7 +9,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart packages test test-all test-gpu test-arm64 check format bench clean
+.PHONY: help quickstart packages test test-slow test-all test-gpu test-arm64 check format bench clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -24,6 +24,9 @@ packages: ## Debian's packages that the slow tests need: an ssh server, an emula
 
 test: $(VENV)/dev.stamp ## the tests, without the slow ones
 	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
+
+test-slow: $(VENV)/dev.stamp ## the slow ones, without the others
+	$(BIN)/pytest -m slow
 
 test-all: $(VENV)/dev.stamp ## all tests
 	$(BIN)/pytest

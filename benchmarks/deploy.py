@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from in_parts import argument_parser, run_parts
 
 # This folder, in which a program hides the package of its name.
 sys.path.pop(0)
@@ -44,7 +45,6 @@ from deploy.affinity import cores_for, pin_to, thread_environment
 from deploy.bundle import Bundle, open_bundle
 from deploy.bundle_check import check_bundle
 from deploy.errors import RuntimeNotFoundError
-from deploy.host import describe_host
 from deploy.interval import t_interval
 from deploy.latency import Model, measure
 from deploy.layer_profile import profile_layers
@@ -94,11 +94,7 @@ QUICK_RECIPE = {"train.steps": 20, "finetune.steps": 20, "export.most_drop": 0.5
 
 def main() -> None:
     """Do what is not done, write the results, and show each figure with its bar."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--again", action="store_true", help="also what is done")
-    parser.add_argument("--work", type=Path, default=WORK, help="models and bundles [default: runs/deploy]")
-    parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
+    parser = argument_parser(__doc__, PARTS, WORK)
     parser.add_argument("--child", nargs=2, metavar=("WHAT", "JSON"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -106,20 +102,7 @@ def main() -> None:
         pin_to(cores_for(1))
         print(json.dumps(CHILDREN[what](**json.loads(request))))
         return
-    work = arguments.work / "quick" if arguments.quick else arguments.work
-    results = work / "deploy.json" if arguments.quick else RESULTS
-    work.mkdir(parents=True, exist_ok=True)
-    found = json.loads(results.read_text()) if results.exists() else {"command": "python benchmarks/deploy.py"}
-    for name, part in PARTS.items():
-        if (arguments.only and name not in arguments.only) or (name in found and not arguments.again):
-            continue
-        if lacking := [before for before in NEEDS.get(name, ()) if before not in found]:
-            parser.error(f"{name} reads what {lacking[0]} found; run that first")
-        print(f"{name} …", flush=True)
-        found[name] = part(work, QUICK if arguments.quick else Effort(), found)
-        found.setdefault("hosts", {})[name] = describe_host()
-        results.write_text(json.dumps(found, indent=1) + "\n")
-    show(found)
+    show(run_parts(parser, arguments, PARTS, results=RESULTS, effort=Effort(), quick=QUICK, needs=NEEDS))
 
 
 def models(work: Path, effort: Effort, _found: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ An hour and a half on two cores. Close other programs: times are those of the ma
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -32,11 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from in_parts import argument_parser, run_parts
 
 # This folder, in which a program hides the package of its name.
 sys.path.pop(0)
 
-from deploy.host import describe_host
 from deploy.latency import Model, measure
 from deploy.noise import noise_frames
 from deploy.profiling import AGAINST, BUNDLE
@@ -77,28 +76,8 @@ QUICK = Effort(
 
 def main() -> None:
     """Do what is not done, write the results, and show each figure with its bar."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--again", action="store_true", help="also what is done")
-    parser.add_argument("--work", type=Path, default=WORK, help="models [default: runs/targets]")
-    parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
-    arguments = parser.parse_args()
-    work = arguments.work / "quick" if arguments.quick else arguments.work
-    results = work / "targets.json" if arguments.quick else RESULTS
-    work.mkdir(parents=True, exist_ok=True)
-    found = json.loads(results.read_text()) if results.exists() else {"command": "python benchmarks/targets.py"}
-    for name, part in PARTS.items():
-        if (arguments.only and name not in arguments.only) or (name in found and not arguments.again):
-            continue
-        if lacking := [before for before in NEEDS.get(name, ()) if before not in found]:
-            parser.error(f"{name} reads what {lacking[0]} found; run that first")
-        print(f"{name} …", flush=True)
-        found[name] = part(work, QUICK if arguments.quick else Effort(), found)
-        found.setdefault("hosts", {})[name] = describe_host()
-        partial = results.with_suffix(".partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n")
-        partial.replace(results)
-    show(found)
+    parser = argument_parser(__doc__, PARTS, WORK)
+    show(run_parts(parser, parser.parse_args(), PARTS, results=RESULTS, effort=Effort(), quick=QUICK, needs=NEEDS))
 
 
 def thinwave(*words: object) -> None:
@@ -257,12 +236,13 @@ def budgets(work: Path, effort: Effort, _found: dict[str, Any]) -> list[dict[str
     for budget in effort.budgets:
         for kind in ("latency", "macs"):
             out = _pruned(work, kind, budget)
+            answer = out.with_name(f"{out.name}.json")
             asked = ["--speedup", 1 / budget, *known] if kind == "latency" else ["--macs-cut", 1 - budget]
             thinwave(
                 "prune", work / "base" / "original.safetensors", "--data", work / "base" / "data" / "frames.h5", *asked,
-                "--out", out, "--replace", "--json", out.with_suffix(".json"),
+                "--out", out, "--replace", "--json", answer,
             )  # fmt: skip
-            said = json.loads(out.with_suffix(".json").read_text())
+            said = json.loads(answer.read_text())
             if kind == "latency":
                 known = ["--unit-latencies", out / "latency.json"]
             measured = _against_original(work, out, effort)

@@ -116,7 +116,7 @@ def profile(
         measuring = {
             "--against": against_path, "--runtime": runtime, "--threads": threads, "--power-mode": power_mode,
             "--quick": quick, "--official": official, "--seconds": seconds, "--layers": with_layers,
-            "--samples": samples_path, "--device": devices,
+            "--samples": samples_path, "--device": devices, "--processes": _was_given("processes"),
         }  # fmt: skip
         if given := [name for name, value in measuring.items() if value]:
             raise click.UsageError(f"{given[0]} is for measuring, and --from-trtexec reads what was measured")
@@ -143,7 +143,7 @@ def profile(
         found = {"": _measure_here(bundle_path, against_path, target, power_mode, samples, settings)}
     measured = {name: each for name, each in found.items() if not isinstance(each, Exception)}
     if json_path and measured:
-        write_json(json_path, _to_json(measured))
+        write_json(json_path, _to_json(measured, several=len(devices) > 1))
     for name, each in measured.items():
         if json_path != "-":
             _show(name, each, bundle_path, against_path)
@@ -151,6 +151,11 @@ def profile(
     failed = [str(each) for each in found.values() if isinstance(each, Exception)]
     if failed:
         raise click.ClickException("\n".join(failed))
+
+
+def _was_given(name: str) -> bool:
+    """Whether an option that has a default was named."""
+    return click.get_current_context().get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
 
 
 def _measure_here(
@@ -165,9 +170,11 @@ def _measure_here(
     from deploy.profiling import open_subject
     from deploy.profiling import profile as profile_subject
     from deploy.progress import progress_bar
-    from deploy.targets import load_target, this_machine
+    from deploy.targets import check_is_here, load_target, this_machine
 
     profile_of = load_target(target) if target else this_machine()
+    # Before a power mode is set.
+    check_is_here(profile_of)
     subject = open_subject(bundle_path)
     against = open_subject(against_path) if against_path else None
     with in_power_mode(power_mode), progress_bar(stderr, "processes") as progress:
@@ -241,9 +248,9 @@ def _show_trtexec(
             stdout().print(latency_table(found, {BUNDLE: str(bundle_path)}))
 
 
-def _to_json(measured: dict[str, Profile]) -> dict[str, Any]:
-    """One measurement as it is; of several the rows of all together, and each by its device."""
-    if len(measured) == 1:
+def _to_json(measured: dict[str, Profile], *, several: bool) -> dict[str, Any]:
+    """One measurement as it is; where several devices were asked for the rows of all together, and each by its device."""
+    if not several:
         return next(iter(measured.values())).to_json()
     each = {name: profile.to_json() for name, profile in measured.items()}
     return {"latency": [row for told in each.values() for row in told["latency"]], "devices": each}

@@ -49,10 +49,12 @@ def in_power_mode(name: str | None, root: Path = ROOT) -> Iterator[None]:
         _set(name, modes[name], root)
         yield
     finally:
-        try:
-            _set(before, modes[before], root)
-        except TargetError as error:
-            log.warning("the former power mode was not set again: %s", error)
+        # It may never have been left.
+        if machine_state(root)["power_mode"] != before:
+            try:
+                _set(before, modes[before], root)
+            except TargetError as error:
+                log.warning("the former power mode was not set again: %s", error)
 
 
 def _set(name: str, number: int, root: Path) -> None:

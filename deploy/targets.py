@@ -73,17 +73,26 @@ def how_known(target: Target, root: Path = ROOT) -> str | None:
 
 def check_is_here(target: Target) -> None:
     """Raise TargetError where this machine is not one that the profile describes."""
-    if is_here(target):
+    check_is(target, machine(), read_text(ROOT / DEVICE_TREE) or "")
+
+
+def check_is(target: Target, architecture: str, device_tree: str, *, whose: str = "this machine") -> None:
+    """Raise TargetError where a machine is not one that the profile describes, by what its kernel says as in `target_of`."""
+    if _known_by(target, architecture, device_tree) is not None:
         return
-    way_out = "run the command on the device itself, or name the device with --device"
-    if target.identity.machine != machine():
+    way_out = (
+        "run the command on the device itself, or name the device with --device"
+        if whose == "this machine"
+        else "name its own with --target"
+    )
+    if target.identity.machine != architecture:
         raise TargetError(
-            f"target {target.name} is of architecture {target.identity.machine}, and this machine is {machine()}; {way_out}"
+            f"target {target.name} is of architecture {target.identity.machine}, and {whose} is {architecture}; {way_out}"
         )
-    found = (read_text(ROOT / DEVICE_TREE) or "nothing").replace("\0", ", ")
+    found = (device_tree.strip("\0") or "nothing").replace("\0", ", ")
     raise TargetError(
-        f"target {target.name} is known by {' or '.join(target.identity.device_tree)} in its device tree, and that of this "
-        f"machine says {found}; {way_out}"
+        f"target {target.name} is known by {' or '.join(target.identity.device_tree)} in its device tree, and that of "
+        f"{whose} says {found}; {way_out}"
     )
 
 
@@ -149,7 +158,8 @@ def _names_in(device_tree: str) -> set[str]:
 def _parse(text: str, *, where: str) -> Target:
     try:
         data: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # A number of thousands of digits is a ValueError of Python's own.
+    except ValueError as error:
         raise TargetError(f"{where}: this is not TOML: {error}") from error
     except RecursionError as error:
         raise TargetError(f"{where}: is nested too deeply to be a target profile") from error

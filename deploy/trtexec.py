@@ -60,6 +60,8 @@ def records_of(
         raise MeasurementError(f"{path}: says itself how many frames ran at a time; leave --batch out")
     wanted = PRECISIONS if precision is None else (precision,)
     folders = [each for each in (path, *(path / name for name in wanted)) if (each / INFORMATION).is_file()]
+    if not folders and (others := [name for name in PRECISIONS if (path / name / INFORMATION).is_file()]):
+        raise MeasurementError(f"{path}: holds times of {', '.join(others)}, and --precision says {precision}")
     if not folders:
         raise MeasurementError(
             f"{path}: neither a file of times nor a folder that a bundle's trtexec.sh left: there is no {INFORMATION} in it"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibrate",
     is_flag=True,
-    help="First measure some 90 networks on this machine, five minutes, and fit the constants to them; they are kept "
+    help="First measure some 110 networks on this machine, eight minutes, and fit the constants to them; they are kept "
     "for later estimates of this target, runtime and precision.",
 )
 @click.option(
@@ -72,6 +72,8 @@ def estimate(
     require_extra()
     if bundle_path is None and not calibrate:
         raise click.UsageError("name a BUNDLE, or calibrate with --calibrate")
+    if bundle_path is None and (against_path or power_mode):
+        raise click.UsageError(f"{'--against' if against_path else '--power-mode'} is for the estimate of a BUNDLE")
     if all_targets and (target or runtime or power_mode or calibration_path or calibrate):
         raise click.UsageError("--all takes every target as its profile says; name one with --target to say more")
     from deploy.targets import list_targets, load_target, this_machine
@@ -84,7 +86,7 @@ def estimate(
     models = None if bundle_path is None else _opened(bundle_path, against_path, precision)
     if calibrate:
         wanted = precision or (profiles[0].measuring.precision if models is None else _held(profiles[0], models.held))
-        calibration = _calibrated(profiles[0], runtime, wanted, calibration_path, json_path)
+        calibration = _calibrated(profiles[0], runtime, wanted, calibration_path, power_mode, json_path)
         told["calibration"] = {**calibration.model_dump(mode="json"), "factor": calibration.factor}
     elif calibration_path is not None:
         from toolchain.estimates import read_calibration
@@ -99,7 +101,12 @@ def estimate(
 
 
 def _calibrated(
-    target: Target, runtime: str | None, precision: Precision, path: Path | None, json_path: str | None
+    target: Target,
+    runtime: str | None,
+    precision: Precision,
+    path: Path | None,
+    power_mode: str | None,
+    json_path: str | None,
 ) -> Calibration:
     from typing import cast
 
@@ -110,10 +117,14 @@ def _calibrated(
     from toolchain.report.estimate_text import calibration_table, worst_in_words
 
     check_is_here(target)
+    if power_mode not in (None, mode := power_mode_here()):
+        raise EstimateError(
+            f"power mode {power_mode}: this machine is in {mode}, and is calibrated in that; set it first"
+        )
     named = runtime or target.measuring.runtime
     version_here(named)
     threads = target.measuring.threads
-    place = path or calibration_path(target.name, named, precision, threads, power_mode_here())
+    place = path or calibration_path(target.name, named, precision, threads, mode)
     check_writable(place)
     with progress_bar(stderr, "calibrate") as progress:
         # It is one of them, or was refused just now.
@@ -155,11 +166,16 @@ def _layers(path: Path) -> dict[Precision, tuple[Layer, ...]]:
 
     subject = open_subject(path)
     if subject.bundle is not None:
-        return {name: entry.layers for name, entry in subject.bundle.manifest.precisions.items()}
+        told = {name: entry.layers for name, entry in subject.bundle.manifest.precisions.items()}
+        if all(told.values()):
+            return told
     import onnx
 
     from toolchain.export.layers import layers_of, precision_of
 
+    if subject.bundle is not None:
+        # A manifest may leave them out.
+        return {name: layers_of(onnx.load(subject.bundle.path_of(name))) for name in told}
     model = onnx.load(path)
     return {precision_of(model): layers_of(model)}
 
@@ -201,8 +217,10 @@ def _estimated(
         if len(profiles) == 1:
             console.print(layers_table(rows[0][0]))
         console.print(estimates_table(rows))
-        said = in_words(rows[0][0]) if len(profiles) == 1 else intervals_in_words(rows)
-        console.print(said, soft_wrap=True)
+        if len(profiles) == 1:
+            console.print(in_words(rows[0][0]), soft_wrap=True)
+        if len(profiles) > 1 or len({row.interval for row, _ in rows}) > 1:
+            console.print(intervals_in_words(rows), soft_wrap=True)
     for problem in problems.values():
         stderr.print(f"note: {problem}")
     told: dict[str, Any] = {"estimates": [row.to_json() for row, _ in rows], "problems": problems}

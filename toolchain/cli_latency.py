@@ -188,9 +188,9 @@ def _there(
         settings = Settings(
             precision=precision, runtime=runtime, processes=processes, seconds=seconds, power_mode=power_mode
         )
-        # Each model is measured once.
+        # The original is beside every one of the others, each of which is read once.
         return profile_there(
-            connection, subject, against, settings, target=target, wheels=wheels, keep_models=False, progress=progress
+            connection, subject, against, settings, target=target, wheels=wheels, keep_subject=False, progress=progress
         )
 
     return measure

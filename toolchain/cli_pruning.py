@@ -221,7 +221,8 @@ def cost(
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder for plan.json, model.safetensors and plan.png; made, with those above it, where it is not there.",
+    help="Folder for plan.json, model.safetensors, plan.png, and latency.json where that is the budget; made, with those "
+    "above it, where it is not there.",
 )
 @replace_option
 @json_option

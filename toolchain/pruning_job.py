@@ -19,7 +19,7 @@ from deploy.frames.dataset import Dataset
 from deploy.progress import Progress, silent
 from toolchain.data import DataUse, Part, record_of
 from toolchain.errors import RunError
-from toolchain.latency_budget import Limit, Meter, Work, plan_within, read_unit_latencies, unit_latencies
+from toolchain.latency_budget import Limit, Meter, Work, as_of_now, plan_within, read_unit_latencies, unit_latencies
 from toolchain.models import ModelCard, save_model
 from toolchain.pruning import (
     Choices,
@@ -105,7 +105,11 @@ def _planned_within(
     work = Work(matrix=matrix, model=model, card=card, frames=frames, units=units, choices=choices)
     with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
         folder = Path(scratch)
-        taken = known or unit_latencies(model, card, units, meter, folder, check=limit.check, progress=progress)
+        if known is None:
+            taken = unit_latencies(model, card, units, meter, folder, check=limit.check, progress=progress)
+        else:
+            progress(0, 1, "latency of the whole model")
+            taken = as_of_now(known, model, card, meter, folder)
         found = plan_within(limit, taken, meter, work, folder, progress=progress)
     reading = {name: value for name, value in vars(found.reading).items() if name != "records"}
     latency = {

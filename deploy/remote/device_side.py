@@ -1,21 +1,22 @@
 """The measuring process on the device: ``python -m deploy.remote.device_side FOLDER``, under :mod:`deploy.remote.guard`.
 
-FOLDER holds ``request.json``, the :class:`Request`, and is where it leaves the samples and what it needs meanwhile. It writes
-lines of JSON on stdout: ``{"progress": [done, total, note]}`` as it goes, and ``{"result": …}`` or ``{"error": …}`` last.
+FOLDER holds ``request.json``, the :class:`Request`, and is where it leaves the samples. It writes lines of JSON on stdout:
+``{"progress": [done, total, note]}`` and ``{"warning": text}`` as it goes, and ``{"result": …}`` or ``{"error": …}`` last.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.command_line import end_on_sigterm
-from deploy.errors import DeployError, TargetError
+from deploy.errors import DeployError, TargetError, first_line
 from deploy.names import Precision
 
 REQUEST, SAMPLES = "request.json", "samples.npz"
@@ -58,17 +59,25 @@ def main() -> int:
     # What a library prints goes to stderr.
     protocol = os.dup(1)
     os.dup2(2, 1)
-    tempfile.tempdir = str(folder)
 
     def say(message: dict[str, Any]) -> None:
         os.write(protocol, json.dumps(message).encode() + b"\n")
 
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say({"warning": record.getMessage()})
+
+    logging.getLogger("deploy").addHandler(Told(logging.WARNING))
     try:
         told = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
         request = Request(**{**told, "settings": Settings(**told["settings"])})
         result = measure_here(request, folder, lambda *told: say({"progress": told}))
     except DeployError as error:
         say({"error": str(error)})
+        return 2
+    except (OSError, MemoryError) as error:
+        free = shutil.disk_usage(folder).free / 2**20
+        say({"error": f"{first_line(error)} ({free:,.0f} MiB are free on the disk of {folder.parent.parent})"})
         return 2
     say({"result": result})
     return 0
@@ -83,10 +92,12 @@ def measure_here(request: Request, folder: Path, progress: Any) -> dict[str, Any
 
     target = read_strictly(Target, request.target, where="target", error=TargetError)
     settings = asdict(request.settings)
+    subject = open_subject(Path(request.subject))
+    against = None if request.against is None else open_subject(Path(request.against))
     with in_power_mode(settings.pop("power_mode")):
         found = profile(
-            open_subject(Path(request.subject)),
-            None if request.against is None else open_subject(Path(request.against)),
+            subject,
+            against,
             target=target,
             **settings,
             samples_path=folder / SAMPLES if request.with_samples else None,

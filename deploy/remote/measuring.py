@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shlex
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy.child_process import message_in
 from deploy.errors import DeployError, DeviceError
-from deploy.profiling import Profile, Subject
+from deploy.profiling import BEST, Profile, Subject
 from deploy.progress import Progress, silent
+from deploy.remote.brought import brought_extras, wheels_in
 from deploy.remote.connection import Connection
 from deploy.remote.device_side import REQUEST, SAMPLES, Request, Settings
 from deploy.remote.setting_up import (
@@ -22,6 +22,7 @@ from deploy.remote.setting_up import (
     GUARD,
     KEPT,
     PLAIN,
+    Survey,
     choose_python,
     environment_script,
     extras_for,
@@ -32,7 +33,9 @@ from deploy.remote.setting_up import (
 )
 from deploy.remote.wheel import pack_wheel
 from deploy.target_profile import Target
-from deploy.targets import target_of
+from deploy.targets import check_is, target_of
+
+log = logging.getLogger(__name__)
 
 
 def profile_there(
@@ -44,15 +47,15 @@ def profile_there(
     target: Target | None = None,
     wheels: Path | None = None,
     keep: bool = True,
-    keep_models: bool = True,
+    keep_subject: bool = True,
     samples_path: Path | None = None,
     progress: Progress = silent,
 ) -> Profile:
     """Measure ``subject`` on the machine at ``connection`` as ``settings`` say; the ``target`` is that machine's where None.
 
     ``wheels`` is a folder of wheels for a device without a network. What was copied and installed stays there for the next
-    call, unless ``keep`` is False; the models alone go where ``keep_models`` is. Raises DeviceError where the machine cannot
-    be reached or cannot do it, and any other DeployError as it would be told there.
+    call, unless ``keep`` is False; the ``subject`` alone goes where ``keep_subject`` is and it was not there before. Raises
+    DeviceError where the machine cannot be reached or cannot do it, and any other DeployError as it would be told there.
     """
 
     def tell(note: str) -> None:
@@ -63,18 +66,25 @@ def profile_there(
     address = connection.device.address
     work = f"{there.folder}/tasks/{secrets.token_hex(8)}"
     subjects = [each for each in (subject, against) if each is not None]
-    models: list[str] = []
+    of_no_more_use: list[str] = []
     try:
-        target = target or target_of(there.machine, there.device_tree)
-        extras = extras_for(address, settings.runtime or target.measuring.runtime, target)
-        python = choose_python(address, there.pythons, with_tensorrt="tensorrt" in extras)
+        if target is None:
+            target = target_of(there.machine, there.device_tree)
+        else:
+            check_is(target, there.machine, there.device_tree, whose=address)
+        runtime = settings.runtime or target.measuring.runtime
+        extras = extras_for(address, runtime, target)
+        python, extras = choose_python(address, there.pythons, extras, needed=runtime != BEST)
+        brought = [] if wheels is None else wheels_in(wheels, extras, python, there.machine)
+        if brought and runtime == BEST:
+            extras = brought_extras(extras, brought)
         with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
             wheel = pack_wheel(Path(scratch))
-            brought = [] if wheels is None else wheels_in(wheels)
             files = [path for each in subjects for path in files_of(each).values()]
             sent = send(connection, there, [GUARD, wheel, *brought, *files], tell)
         places = [place_subject(connection, there, each, sent) for each in subjects]
-        models = [*(place.removesuffix(f"/{PLAIN}") for place in places), *(sent[path] for path in files)]
+        if not keep_subject:
+            of_no_more_use = _of_subject_alone(subject, against, places, sent, there)
         interpreter, install = environment_script(
             there,
             python,
@@ -89,35 +99,43 @@ def profile_there(
             with_samples=samples_path is not None,
             settings=settings,
         )
-        # In the work's folder: what lies in the home of the user must not come before the installed packages.
+        # What pip and Python say goes to stderr: stdout is for the records. In the work's folder: what lies in the home of the
+        # user must not come before the installed packages.
         task = (
-            f"{install}export XDG_CACHE_HOME={there.folder}/cache\ncd {work}\n"
+            f"export TMPDIR={work} XDG_CACHE_HOME={there.folder}/cache\n{{\n{install}}} >&2\ncd {work}\n"
             f"exec {interpreter} -m deploy.remote.device_side {work}\n"
         )
         _place(connection, work, {"task.sh": task, REQUEST: request.to_json()})
         tell("installing")
         found = _measure(connection, (python.path, sent[GUARD], work, "sh", f"{work}/task.sh"), wheels, progress)
         if samples_path is not None:
-            connection.copy_here(f"{work}/{SAMPLES}", samples_path)
+            _fetch(connection, f"{work}/{SAMPLES}", samples_path)
     finally:
-        _clean(connection, there.folder, [work, *(() if keep_models else models)], everything=not keep)
+        _clean(connection, there.folder, work, of_no_more_use, everything=not keep)
     return Profile.from_json(found, where=address)
 
 
-def wheels_in(folder: Path) -> list[Path]:
-    """The wheels in a folder; raises DeviceError where there are none."""
-    found = sorted(folder.glob("*.whl"))
-    if not found:
-        raise DeviceError(f"{folder}: holds no wheels; fill it on a machine with a network: {download_command(folder)}")
-    return found
+def _of_subject_alone(
+    subject: Subject, against: Subject | None, places: Sequence[str], sent: Mapping[Path, str], there: Survey
+) -> list[str]:
+    """The paths there of what only ``subject`` has: neither the model beside it, nor what was there before."""
+    other = set() if against is None else {sent[path] for path in files_of(against).values()}
+    files = {sent[path] for path in files_of(subject).values()} - other
+    new = [path for path in files if path.rpartition("/")[2] not in there.files]
+    folder = places[0].removesuffix(f"/{PLAIN}")
+    return [folder, *new] if new and places[0] not in places[1:] else []
 
 
-def download_command(folder: Path) -> str:
-    """The command that fetches the wheels of the base for a 64-bit Arm device with Python 3.10, as JetPack 6 has."""
-    platforms = "manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64"
-    needed = [text.partition(";")[0].strip() for text in metadata.requires("thinwave") or () if "extra ==" not in text]
-    words = ["pip", "download", "--only-binary=:all:", "--python-version", "3.10", "--dest", str(folder)]
-    return shlex.join([*words, *(word for name in platforms for word in ("--platform", name)), *needed])
+def _fetch(connection: Connection, file: str, path: Path) -> None:
+    """Copy a file from there, whole or not at all. The measurement is here already: without the file it is not lost."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        connection.copy_here(file, partial)
+        partial.replace(path)
+    except (DeviceError, OSError) as error:
+        log.warning("%s: the samples could not be fetched: %s", path, error)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _way_out(told: str, wheels: Path | None) -> str:
@@ -146,6 +164,8 @@ def _measure(connection: Connection, guarded: Sequence[str], wheels: Path | None
             results.append(message["result"])
         elif isinstance(message.get("error"), str):
             errors.append(message["error"])
+        elif isinstance(message.get("warning"), str):
+            log.warning("%s: %s", connection.device.address, message["warning"])
 
     try:
         connection.converse(guarded, hear)
@@ -166,14 +186,22 @@ def _place(connection: Connection, work: str, files: dict[str, str]) -> None:
     connection.run(f"set -e\numask 077\nmkdir -p {work}\ncd {work}\n{texts}", timeout_s=ANSWER_S)
 
 
-def _clean(connection: Connection, folder: str, paths: Sequence[str], *, everything: bool) -> None:
-    """Remove ``paths``, and with ``everything`` all that thinwave keeps there, unless another call is at work with it.
+def _clean(connection: Connection, folder: str, work: str, of_no_more_use: Sequence[str], *, everything: bool) -> None:
+    """Remove the ``work``, what is of no more use, and with ``everything`` all that thinwave keeps there.
 
-    Where the link is cut, the guard there has removed the work's folder.
+    But for the first, nothing goes that another call is at work with. Where the link is cut, the guard there has removed the
+    work's folder.
     """
-    script = f"rm -rf {' '.join(paths)}\n"
+    script = f"rm -rf {work}\ncd {folder} || exit 0\n"
+    if of_no_more_use:
+        script += f"flock --nonblock lock rm -rf {' '.join(of_no_more_use)}\n"
     if everything:
         inside = f"rm -rf {' '.join(KEPT)}; rmdir tasks && cd / && rmdir {folder}"
-        script += f"cd {folder} && flock --nonblock lock sh -c '{inside}' 2>/dev/null || true\n"
-    with suppress(DeviceError):
-        connection.run(script, timeout_s=ANSWER_S)
+        script += f"flock --nonblock lock sh -c '{inside}' 2>/dev/null\n[ ! -e {folder} ] || echo there\n"
+    try:
+        left = connection.run(f"{script}true\n", timeout_s=ANSWER_S)
+    except DeviceError as error:
+        left = str(error)
+    if everything and left:
+        reason = "another call is at work there" if left.strip() == "there" else left
+        log.warning("%s: %s was not removed: %s", connection.device.address, folder, reason)

@@ -8,6 +8,7 @@ call.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import shlex
@@ -24,6 +25,8 @@ from deploy.remote.address import SAFE_PATH
 from deploy.remote.connection import MAKE_ROOM, Connection
 from deploy.runtimes import RUNTIMES
 from deploy.target_profile import Target
+
+log = logging.getLogger(__name__)
 
 # The oldest that runs the device package.
 OLDEST_PYTHON = (3, 10)
@@ -143,8 +146,14 @@ def extras_for(address: str, runtime: str, target: Target) -> tuple[str, ...]:
     return (EXTRAS[runtime],) if runtime in EXTRAS else ()
 
 
-def choose_python(address: str, found: Sequence[Python], *, with_tensorrt: bool) -> Python:
-    """The first that is new enough, where ``with_tensorrt`` the first that finds a TensorRT new enough; raises DeviceError."""
+def choose_python(
+    address: str, found: Sequence[Python], extras: Sequence[str], *, needed: bool = True
+) -> tuple[Python, tuple[str, ...]]:
+    """The first that is new enough; for the extra "tensorrt" the first that finds a TensorRT new enough, where one does.
+
+    Beside it the ``extras``, without "tensorrt" where that is too old and not ``needed``. Raises DeviceError.
+    """
+    extras = tuple(extras)
     fit = [python for python in found if python.version >= OLDEST_PYTHON]
     if not fit:
         there = ", ".join(f"{'.'.join(map(str, python.version))} ({python.path})" for python in found) or "none"
@@ -153,21 +162,28 @@ def choose_python(address: str, found: Sequence[Python], *, with_tensorrt: bool)
             "bundle's trtexec.sh on JetPack 4 and 5"
         )
     with_one = [python for python in fit if python.tensorrt is not None]
-    if not with_tensorrt or not with_one:
-        return fit[0]
+    if "tensorrt" not in extras or not with_one:
+        return fit[0], extras
     new = next((python for python in with_one if (_version(python.tensorrt or "") or ()) >= OLDEST_TENSORRT), None)
+    if new is None and not needed:
+        log.warning("%s: its TensorRT %s is not tried, it is older than 10.3", address, with_one[0].tensorrt)
+        return fit[0], tuple(extra for extra in extras if extra != "tensorrt")
     if new is None:
         raise DeviceError(
             f"{address}: thinwave needs TensorRT 10.3 or newer there, which comes with JetPack 6.1, and found "
             f"{with_one[0].tensorrt}; name another --runtime, or measure with the bundle's trtexec.sh"
         )
-    return new
+    return new, extras
 
 
 def files_of(subject: Subject) -> dict[str, Path]:
-    """The files that travel, by their names there: those of a bundle, or the ONNX file."""
+    """The files that travel, by their names there: those of a bundle, or the ONNX file, with weights that lie beside it.
+
+    These have the name that torch.onnx gives them; under another one nobody finds them there.
+    """
     if subject.bundle is None:
-        return {PLAIN: subject.path}
+        weights = subject.path.with_name(f"{subject.path.name}.data")
+        return {PLAIN: subject.path, **({weights.name: weights} if weights.is_file() else {})}
     named = [entry.file for _, entry in subject.bundle.manifest.files()]
     return {name: subject.bundle.folder / name for name in (*named, MANIFEST_NAME)}
 

@@ -250,7 +250,7 @@ def test_profile_reads_what_trtexec_measured(bundle_folder, times, capsys):
     assert "jetson-nano: trtexec" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", [("--runtime", "onnxruntime"), ("--layers",), ("--official",), ("--threads", 1)])
+@pytest.mark.parametrize("option", [("--runtime", "onnxruntime"), ("--layers",), ("--official",), ("--processes", 5)])
 def test_profile_refuses_options_of_measuring_where_it_reads(bundle_folder, times, capsys, option):
     words = ("profile", bundle_folder(), "--from-trtexec", times, "--target", "jetson-nano", "--precision", "fp16")
     assert run(*words, *option) == 2

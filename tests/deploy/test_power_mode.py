@@ -55,7 +55,14 @@ def test_none_and_the_mode_that_it_is_in_set_nothing(jetson):
             assert mode(jetson) == "15W"
 
 
-def test_what_cannot_be_set_is_told_and_the_former_stays(jetson):
+def test_what_cannot_be_set_is_told_and_the_former_stays(jetson, caplog):
+    # Also where nothing can be set, as without leave: the former was never left, and nothing is said of it.
+    (jetson / "broken").touch()
+    with pytest.raises(TargetError, match="MAXN: could not be set"), in_power_mode("MAXN", jetson):
+        pytest.fail("it ran")
+    assert mode(jetson) == "15W"
+    assert not caplog.text
+    (jetson / "broken").unlink()
     told = r"7W: could not be set \(needs a restart\); .*sudo nvpmodel -m 2"
     with pytest.raises(TargetError, match=told), in_power_mode("7W", jetson):
         pytest.fail("it ran")

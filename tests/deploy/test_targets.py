@@ -122,6 +122,12 @@ def test_text_that_is_no_toml_is_refused_with_its_line(profile):
         load_target(profile("[identity]", "[identity"))
 
 
+def test_a_number_of_thousands_of_digits_is_refused(tmp_path):
+    (tmp_path / "long.toml").write_text(f"cores = {'1' * 5000}")
+    with pytest.raises(TargetError, match=r"long\.toml: this is not TOML"):
+        load_target(tmp_path / "long.toml")
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TargetError, match="no UTF-8 text"):

@@ -81,6 +81,8 @@ def test_a_folder_says_itself_what_ran(tmp_path, bundle_folder):
     (tmp_path / "fp32/about.json").write_text(json.dumps({**about, "batch": 1}))
     with pytest.raises(MeasurementError, match="holds times of fp16, and --precision says fp32"):
         records_of(tmp_path, bundle, target="jetson-nano", precision="fp32")
+    with pytest.raises(MeasurementError, match="holds times of fp32, and --precision says int8"):
+        records_of(tmp_path, bundle, target="jetson-nano", precision="int8")
     with pytest.raises(MeasurementError, match="leave --batch out"):
         records_of(tmp_path, bundle, target="jetson-nano", batch=2)
 

@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import pytest
 
+from deploy.bundle import open_bundle, write_manifest
 from deploy.results import LatencyRecord
 from deploy.targets import list_targets, this_machine
 from toolchain.estimates import calibrating, calibration_path
@@ -86,6 +88,10 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
     ("options", "message"),
     [
         ([], "name a BUNDLE, or calibrate with --calibrate"),
+        (["--calibrate", "--against", "M"], "--against is for the estimate of a BUNDLE"),
+        (["--calibrate", "--power-mode", "15W"], "--power-mode is for the estimate of a BUNDLE"),
+        (["M", "--calibrate", "--power-mode", "15W"], "power mode 15W: this machine is in None"),
+        (["--calibrate", "--runtime", "tensorrt-rtx"], '"tensorrt-rtx" is none of its runtimes'),
         (["M", "--all", "--target", "x86-cpu"], "--all takes every target as its profile says"),
         (["M", "--target", "jetson-orin"], 'no target profile is named "jetson-orin"'),
         (["M", "--target", "jetson-nano", "--power-mode", "15W"], 'has no power mode "15W"; there are: MAXN, 5W'),
@@ -102,6 +108,17 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
 )
 def test_what_cannot_be_estimated_ends_in_one_message(refused_here, plain, options, message):
     assert message in " ".join(refused_here("estimate", *[plain if word == "M" else word for word in options]).split())
+
+
+def test_layers_that_a_manifest_leaves_out_are_read_from_the_file(thinwave_here, bundle, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    manifest = open_bundle(copy).manifest
+    entries = {name: entry.model_copy(update={"layers": ()}) for name, entry in manifest.precisions.items()}
+    write_manifest(copy, manifest.model_copy(update={"precisions": entries}))
+    (row,) = estimated(thinwave_here("estimate", copy, "--json"))["estimates"]
+    (whole,) = estimated(thinwave_here("estimate", bundle, "--json"))["estimates"]
+    assert row["estimated_ms"] == pytest.approx(whole["estimated_ms"])
 
 
 def test_a_bundle_without_the_precision_is_refused(refused_here, bundle):

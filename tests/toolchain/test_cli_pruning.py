@@ -261,14 +261,15 @@ def test_a_model_is_pruned_to_a_latency_that_is_estimated(
     plan = plan_from_json(json.loads((out / "plan.json").read_text()))
     model, _ = load_model(out / "model.safetensors")
     assert model(torch.zeros(1, 2, 64)).shape == (1, 5)
-    kept = set(plan.kept)
-    assert any(set(each["kept"]) > kept and not each["fits"] for each in told["attempts"])
+    more = [set(each["kept"]) - set(plan.kept) for each in told["attempts"] if not each["fits"]]
+    assert any(len(each) == 1 for each in more)
     # The unit latencies serve a smaller budget; those of one target are not those of another.
     known = ("--unit-latencies", out / "latency.json")
     again = thinwave_here(*command, tmp_path / "smaller", "--speedup", "3", *known)
     assert again.returncode == 0, again.stderr
     smaller = json.loads((tmp_path / "smaller/latency.json").read_text())
-    assert smaller["unit_latencies"] == told["unit_latencies"]
+    saved, before = ([unit["saved_ms"] for unit in each["unit_latencies"]["units"]] for each in (smaller, told))
+    assert saved == pytest.approx(before)
     assert smaller["reading"]["times_as_fast"] >= 3
     other = ("prune", trained, "--data", frames_file, "--target", "raspberry-pi-4", "--out", tmp_path / "o", *known)
     assert "target is raspberry-pi-5 there and raspberry-pi-4 here" in refused_here(*other)
@@ -288,9 +289,10 @@ def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained,
     assert told["kind"] == "measured"
     assert told["reading"]["at_least_times"] >= 1.5
     assert told["pruned"]["kind"] == told["original"]["kind"] == "measured"
-    kept = {unit["name"] for unit in told["unit_latencies"]["units"]}
-    assert len(kept) == 9
-    assert all(unit["saved_ms"] > 0 for unit in told["unit_latencies"]["units"])
+    kept = set(json.loads((out / "plan.json").read_text())["kept"])
+    assert 0 < len(kept) < len(told["unit_latencies"]["units"])
+    more = [set(each["kept"]) - kept for each in told["attempts"] if not each["fits"]]
+    assert any(len(each) == 1 for each in more)
 
 
 def test_prune_says_where_fewer_frames_are_compared_than_asked_for(

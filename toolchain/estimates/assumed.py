@@ -46,6 +46,12 @@ def assumed_constants(
         other_us=kernel_us,
         gmacs_per_s=_peak(part.peaks, precision) * faster * wider * _value(efficiency.share_of_peak) / OPS_A_MAC,
         gbytes_per_s=gbytes_per_s * _value(efficiency.share_of_bandwidth),
+        # Of what else the constants say nothing is assumed.
+        half_sum=0.0,
+        half_channels=0.0,
+        channel_block=1,
+        half_mbytes=1.0,
+        memory_gbytes_per_s=None,
         skips_padding=on_processor,
     )
     return constants, _value(efficiency.factor)

@@ -14,7 +14,7 @@ from deploy.targets import is_here
 from toolchain.errors import EstimateError
 from toolchain.estimates.assumed import assumed_constants
 from toolchain.estimates.calibration import LEVEL, Calibration, calibration_here
-from toolchain.estimates.roofline import Bound, time_us, total_ms, work_of
+from toolchain.estimates.roofline import Bound, times_us, total_ms, work_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,7 @@ def estimate(
     """
     runtime = settings.runtime or target.measuring.runtime
     threads, batch = target.measuring.threads, target.measuring.batch
-    if runtime not in target.runtimes:
-        raise EstimateError(
-            f'target {target.name}: "{runtime}" is none of its runtimes{did_you_mean(runtime, target.runtimes)}; they are: '
-            f"{', '.join(target.runtimes)}"
-        )
+    check_runtime(target, runtime)
     mode = _mode(target, settings.power_mode)
     calibration = _calibration(target, precision, settings, mode)
     if calibration is not None:
@@ -111,7 +107,7 @@ def estimate(
         calibrate = "; measure with `thinwave estimate --calibrate`" if is_here(target) else ""
         basis = f"assumed: nobody measured this, the truth is believed to lie within {factor:g} times{calibrate}"
     works = [work_of(layer, precision, batch) for layer in layers]
-    times = [time_us(work, constants) for work in works]
+    times = times_us(works, constants)
     milliseconds = total_ms(works, constants)
     return Estimate(
         target=target.name,
@@ -131,6 +127,15 @@ def estimate(
             for layer, (us, bound) in zip(layers, times, strict=True)
         ),
     )
+
+
+def check_runtime(target: Target, runtime: str) -> None:
+    """Raise EstimateError for a runtime that is none of the target's."""
+    if runtime not in target.runtimes:
+        raise EstimateError(
+            f'target {target.name}: "{runtime}" is none of its runtimes{did_you_mean(runtime, target.runtimes)}; they are: '
+            f"{', '.join(target.runtimes)}"
+        )
 
 
 def _mode(target: Target, name: str | None) -> PowerMode | None:

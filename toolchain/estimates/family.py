@@ -85,17 +85,18 @@ class _Graph:
 
 
 def family() -> Iterator[Member]:
-    """Every member, the cheap ones first."""
-    for width, length, depth in product((12, 24, 48, 96), (96, 384, 1536), (4, 16)):
+    """Every member."""
+    # Widths that fill a vector, as those of most networks do, and some that do not, as channel pruning leaves them.
+    for width, length, depth in product((12, 16, 32, 64, 96), (96, 384, 1536), (4, 16)):
         yield Member(f"residual1d-{width}x{length}x{depth}", length, _residual(width, length, depth, (3,)))
-    for rows, width, length, depth in product((1, 2), (12, 40), (96, 640), (4, 12)):
+    for rows, width, length, depth in product((1, 2), (12, 32, 64), (96, 640), (4, 12)):
         name = f"residual2d-{rows}x{width}x{length}x{depth}"
         yield Member(name, length, _residual(width, length, depth, (3, 3), rows))
-    for width, length, depth in product((24, 80, 200), (96, 640), (3, 6)):
+    for width, length, depth in product((24, 80, 192), (96, 640), (3, 6)):
         yield Member(f"chain1d-{width}x{length}x{depth}", length, _chain(width, length, depth, (5,)))
     for width, length in product((48, 160), (96, 640)):
         yield Member(f"chain2d-{width}x{length}", length, _chain(width, length, 4, (2, 3)))
-    for width, length in product((64, 256, 1024), (96, 640)):
+    for width, length in product((64, 256, 1024, 2048, 3072), (96, 640)):
         yield Member(f"dense-{width}x{length}", length, _dense(width, length, 3))
     for width, length, depth in product((48, 96), (96, 384), (2, 6)):
         yield Member(f"attention-{width}x{length}x{depth}", length, _attention(width, length, depth))

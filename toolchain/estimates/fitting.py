@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 
 from toolchain.estimates.roofline import Constants, Work, total_ms
 
-# Where each constant is looked for, and from where: microseconds, 1e9 a second, numbers of products and channels.
+# Where each constant is looked for, and from where: microseconds, 1e9 a second, numbers of products and channels, megabytes.
 RANGES: dict[str, tuple[float, float, float]] = {
     "call_us": (0.1, 5.0, 1000.0),
     "product_us": (0.01, 1.0, 1000.0),
@@ -23,7 +23,11 @@ RANGES: dict[str, tuple[float, float, float]] = {
     "gbytes_per_s": (0.1, 50.0, 1e5),
     "half_sum": (0.01, 8.0, 1000.0),
     "half_channels": (0.01, 8.0, 1000.0),
+    "half_mbytes": (0.5, 16.0, 1000.0),
+    "memory_gbytes_per_s": (0.1, 10.0, 1e5),
 }
+# Of numbers of channels that a runtime may compute at a time, the one that suits best is taken.
+CHANNEL_BLOCKS = (1, 8, 16)
 # Networks that are further off than this (log of the ratio) count for less: some layer has a way of its own.
 FAR_OFF = 0.1
 
@@ -38,10 +42,16 @@ class Measured:
 
 
 def fit(measured: Sequence[Measured], **fixed: Any) -> Constants:
-    """The constants with the least error over ``measured``, those that are ``fixed`` being as they are given.
+    """The constants with the least error over ``measured``; those outside of RANGES and the block are ``fixed``.
 
     Error is the logarithm of estimated over measured, so that small networks count as much as large ones.
     """
+    tried = [_fit(measured, {**fixed, "channel_block": block}) for block in CHANNEL_BLOCKS]
+    return min(tried, key=lambda found: found[0])[1]
+
+
+def _fit(measured: Sequence[Measured], fixed: dict[str, Any]) -> tuple[float, Constants]:
+    """The least error, and the constants that have it."""
     observed = np.log([each.p50_ms for each in measured])
 
     def errors(logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,7 +60,7 @@ def fit(measured: Sequence[Measured], **fixed: Any) -> Constants:
 
     low, start, high = (np.log(column) for column in zip(*RANGES.values(), strict=True))
     found = least_squares(errors, start, bounds=(low, high), loss="soft_l1", f_scale=FAR_OFF)
-    return _constants(found.x, fixed)
+    return float(found.cost), _constants(found.x, fixed)
 
 
 def _constants(logs: NDArray[np.float64], fixed: dict[str, Any]) -> Constants:

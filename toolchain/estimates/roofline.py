@@ -2,17 +2,19 @@
 
 Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore architectures" (2009): a
 layer takes as long as the longer of its products and its bytes. At batch 1 the layers of these models are so small that
-starting each is what takes long, so a time for that is added, by the kind of layer; and a product's rate falls where its
-sums are short, or its outputs few channels wide, because a vector is not filled.
+starting each is what takes long, so a time for that is added, by the kind of layer; a product's rate falls where its sums are
+short, or its outputs few channels wide, because a vector is not filled; and a model whose weights no cache holds reads them
+from memory in each run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from deploy.bundle import Layer
 from deploy.names import Precision
@@ -40,7 +42,9 @@ class Constants(Strict):
     ``call_us`` is the time of a call with nothing in it, ``product_us``, ``pointwise_us`` and ``other_us`` that of starting a
     layer of a kind; with ``pointwise_us`` None what is pointwise is folded into the layer before and takes no time. Large
     products run at ``gmacs_per_s`` (1e9 multiply-accumulates a second), those whose outputs are sums of ``half_sum`` products
-    at half of that, and so are those of ``half_channels`` channels. ``gbytes_per_s`` is for what is read and written;
+    at half of that, and so are those of ``half_channels`` channels; layers with weights are computed in whole blocks of
+    ``channel_block`` channels. ``gbytes_per_s`` is for what is read and written; of a model with ``half_mbytes`` of weights
+    half of these are in no cache any more, and come at ``memory_gbytes_per_s`` too; with that None, all weights are alike.
     ``skips_padding``: products with padding take no time.
     """
 
@@ -50,22 +54,27 @@ class Constants(Strict):
     other_us: NonNegativeFloat
     gmacs_per_s: PositiveFloat
     gbytes_per_s: PositiveFloat
-    half_sum: NonNegativeFloat = 0.0
-    half_channels: NonNegativeFloat = 0.0
-    skips_padding: bool = False
+    half_sum: NonNegativeFloat
+    half_channels: NonNegativeFloat
+    channel_block: PositiveInt
+    half_mbytes: PositiveFloat
+    memory_gbytes_per_s: PositiveFloat | None
+    skips_padding: bool
 
 
 @dataclass(frozen=True)
 class Work:
     """What a layer does in a run: its kind, its products, its bytes, and for products how long sums and rows are.
 
-    ``sum_length`` is the number of products in an output, ``channels`` that of outputs that share their inputs.
+    ``value_bytes`` are what it reads and writes, without its ``weight_bytes``. ``sum_length`` is the number of products in an
+    output, ``channels`` that of outputs that share their inputs.
     """
 
     kind: Kind
     macs: float = 0.0
     macs_on_padding: float = 0.0
-    size_bytes: float = 0.0
+    value_bytes: float = 0.0
+    weight_bytes: float = 0.0
     sum_length: float = 1.0
     channels: float = 1.0
 
@@ -87,27 +96,53 @@ def work_of(layer: Layer, precision: Precision = "fp32", batch: int = 1) -> Work
             f"{layer.name}: nobody knows what a layer {layer.op} computes and moves here, so there is no estimate; measure "
             "it with `thinwave profile`"
         )
-    size_bytes = batch * (layer.bytes_in + layer.bytes_out) + layer.bytes_weights
+    value_bytes, weight_bytes = batch * (layer.bytes_in + layer.bytes_out), layer.bytes_weights
     if not layer.macs:
-        return Work("pointwise" if layer.op in POINTWISE else "other", size_bytes=size_bytes)
+        kind: Kind = "pointwise" if layer.op in POINTWISE else "other"
+        return Work(kind, value_bytes=value_bytes, weight_bytes=weight_bytes)
     # A file's values are all as wide, but for a few.
     outputs = max(1.0, layer.bytes_out / VALUE_BYTES[precision])
     weights = layer.bytes_weights / VALUE_BYTES[precision]
     sum_length = layer.macs / outputs
     # A product of two values that both come from the frame has no weights: as if its outputs were many channels.
-    channels = weights / sum_length if weights else outputs
+    channels = _channels(outputs, sum_length, weights, 4.0 / VALUE_BYTES[precision]) if weights else outputs
     return Work(
-        "product", batch * layer.macs, batch * layer.macs_on_padding, size_bytes, sum_length, max(1.0, channels)
+        "product",
+        macs=batch * layer.macs,
+        macs_on_padding=batch * layer.macs_on_padding,
+        value_bytes=value_bytes,
+        weight_bytes=weight_bytes,
+        sum_length=sum_length,
+        channels=max(1.0, channels),
     )
+
+
+def _channels(outputs: float, sum_length: float, weights: float, wide: float) -> float:
+    """How many channels have so many ``weights``: one for each product, and perhaps a bias, as wide or ``wide`` times that.
+
+    In whole channels where these make up the outputs; else about as many.
+    """
+    counts = [weights / (sum_length + bias) for bias in (1.0, wide, 0.0)]
+    return next((count for count in counts if count % 1 == 0 and outputs % count == 0), counts[-1])
 
 
 def total_ms(works: Sequence[Work], constants: Constants) -> float:
     """What a run of all layers takes, the call included."""
-    return (constants.call_us + sum(time_us(work, constants)[0] for work in works)) / 1e3
+    return (constants.call_us + sum(us for us, _ in times_us(works, constants))) / 1e3
 
 
-def time_us(work: Work, constants: Constants) -> tuple[float, Bound]:
-    """How long a layer takes in microseconds, and what most of that is."""
+def times_us(works: Sequence[Work], constants: Constants) -> list[tuple[float, Bound]]:
+    """How long each layer of a model takes in microseconds, and what most of that is."""
+    us_a_byte = 1.0 / constants.gbytes_per_s / 1e3
+    # Every run reads all weights, each once: of more of them than a cache holds the next to be read are those that left it.
+    us_a_weight = us_a_byte
+    if constants.memory_gbytes_per_s is not None:
+        filled = sum(work.weight_bytes for work in works) / 1e6 / constants.half_mbytes
+        us_a_weight += filled**2 / (1.0 + filled**2) / constants.memory_gbytes_per_s / 1e3
+    return [_time_us(work, constants, us_a_byte, us_a_weight) for work in works]
+
+
+def _time_us(work: Work, constants: Constants, us_a_byte: float, us_a_weight: float) -> tuple[float, Bound]:
     starting: dict[Kind, float | None] = {
         "product": constants.product_us,
         "pointwise": constants.pointwise_us,
@@ -120,7 +155,13 @@ def time_us(work: Work, constants: Constants) -> tuple[float, Bound]:
     macs = work.macs - (work.macs_on_padding if constants.skips_padding else 0.0)
     slowed = 1.0 + constants.half_sum / work.sum_length + constants.half_channels / work.channels
     # 1e9 a second are 1e3 a microsecond.
-    arithmetic = macs * slowed / constants.gmacs_per_s / 1e3
-    memory = work.size_bytes / constants.gbytes_per_s / 1e3
+    arithmetic = macs * _blocked(work, constants) * slowed / constants.gmacs_per_s / 1e3
+    memory = work.value_bytes * us_a_byte + work.weight_bytes * us_a_weight
     parts: dict[Bound, float] = {"launching": launching, "memory": memory, "arithmetic": arithmetic}
     return launching + max(memory, arithmetic), max(parts, key=lambda name: parts[name])
+
+
+def _blocked(work: Work, constants: Constants) -> float:
+    """How many times as many channels are computed as there are."""
+    block = constants.channel_block
+    return math.ceil(work.channels / block) * block / work.channels if work.weight_bytes else 1.0

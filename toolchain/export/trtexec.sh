@@ -4,7 +4,8 @@
 #
 #   sh trtexec.sh [PRECISIONS [PROCESSES [SECONDS]]]
 #
-# PRECISIONS is "fp32 fp16" where nothing is said, or int8 where the bundle has that alone; int8 is for Xavier and Orin. It leaves trtexec-times/ beside itself; read it with
+# PRECISIONS is "fp32 fp16" where nothing is said, or int8 where the bundle has that alone; int8 is for Xavier and Orin. It
+# leaves trtexec-times/ beside itself; read it with
 #   thinwave profile BUNDLE --from-trtexec trtexec-times --target jetson-nano
 # Close other programs, and set the power mode and the clocks first (nvpmodel, jetson_clocks).
 set -eu
@@ -14,6 +15,22 @@ precisions=${1:-$there}
 processes=${2:-10}
 seconds=${3:-3}
 length=@LENGTH@
+for number in "$processes" "$seconds"; do
+  case $number in
+    '' | *[!0-9]* | 0*) echo "trtexec.sh: $number is no whole number over 0" >&2; exit 2 ;;
+  esac
+done
+for precision in $precisions; do
+  case $precision in
+    fp32 | fp16) model=trtexec-fp32.onnx ;;
+    int8) model=trtexec-int8.onnx ;;
+    *) echo "trtexec.sh: $precision is none of fp32, fp16, int8" >&2; exit 2 ;;
+  esac
+  if [ ! -f "$model" ]; then
+    echo "trtexec.sh: this bundle holds no $model" >&2
+    exit 2
+  fi
+done
 
 trtexec=$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)
 if [ ! -x "$trtexec" ]; then
@@ -30,12 +47,7 @@ for precision in $precisions; do
     fp32) model=trtexec-fp32.onnx flags=--noTF32 ;;
     fp16) model=trtexec-fp32.onnx flags=--fp16 ;;
     int8) model=trtexec-int8.onnx flags="--int8 --fp16" ;;
-    *) echo "trtexec.sh: $precision is none of fp32, fp16, int8" >&2; exit 2 ;;
   esac
-  if [ ! -f "$model" ]; then
-    echo "trtexec.sh: this bundle holds no $model" >&2
-    exit 2
-  fi
   out=trtexec-times/$precision
   rm -rf "$out"
   mkdir -p "$out"

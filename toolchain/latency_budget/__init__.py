@@ -3,7 +3,7 @@
 from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import EstimatedMeter, MeasuredMeter, Meter, Reading
 from toolchain.latency_budget.planning import Pruned, Work, plan_within
-from toolchain.latency_budget.unit_latencies import UnitLatencies, read_unit_latencies, unit_latencies
+from toolchain.latency_budget.unit_latencies import UnitLatencies, as_of_now, read_unit_latencies, unit_latencies
 
 __all__ = [
     "EstimatedMeter",
@@ -14,6 +14,7 @@ __all__ = [
     "Reading",
     "UnitLatencies",
     "Work",
+    "as_of_now",
     "plan_within",
     "read_unit_latencies",
     "unit_latencies",

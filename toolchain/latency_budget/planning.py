@@ -8,7 +8,7 @@ there on the room is made smaller while nothing read fits, and units come back t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,15 +22,26 @@ from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import Meter, Reading
 from toolchain.latency_budget.unit_latencies import UnitLatencies, alike_in_a_row
 from toolchain.models import ModelCard
-from toolchain.pruning import Budget, Choices, Latency, Plan, Unit, apply_plan, plan_on, with_unit
+from toolchain.pruning import (
+    Budget,
+    Choices,
+    Latency,
+    Plan,
+    Unit,
+    apply_plan,
+    least_to_keep,
+    log_flows_with,
+    plan_on,
+    with_unit,
+)
 
 Matrix = NDArray[np.float64]
 # By this much the whole model is over the limit at the least, and a room is made smaller.
 LEAST_OVER, LEAST_STEP = 1.001, 1e-6
 # Two are the least, the last being of what does not fit; how many more nobody knows.
 FEWEST_READINGS = 2
-# A dropped unit takes at least this part of what was read of it: with less left for it, it does not fit.
-CERTAIN_PART = 0.8
+# A dropped unit hardly takes less than this part of what was read of it: with less left for it a brief reading has to do.
+LIKELY_PART = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +91,9 @@ def plan_within(
 ) -> Pruned:
     """The plan with the most flow that was read to be within ``limit``, at the upper end of its interval.
 
-    With the dropped unit put back that takes least it was read not to be; and so with others, but where by far too little is
-    left for them. Files are written into ``folder``.
+    With any dropped unit put back it was read not to be: thoroughly, or briefly where by far too little is left for it. Of
+    units that leave the same network whichever of them goes, the one that gives most flow was read for all. Files are written
+    into ``folder``.
 
     Raises NoRoomError where no plan that was read is fast enough, with the fastest, and PlanError as planning does.
     """
@@ -96,7 +108,7 @@ def plan_within(
         plan, why = _smallest(work), "smallest plan"
     found = readings.read(plan, prices, why)
     prices = corrected(prices, plan.kept, found.ms)
-    if not found.fits or foreseen_ms(prices, (*plan.kept, *_dropped(prices, plan, work.units)[:1])) <= limit_ms:
+    if not found.fits or foreseen_ms(prices, (*plan.kept, *_dropped(prices, plan, work)[:1])) <= limit_ms:
         # The upper end of the interval has to fit: what is not known of a reading is kept free.
         again = _plan(work, prices, limit_ms - (found.at_most_ms - found.ms))
         if again is not None:
@@ -136,16 +148,19 @@ class _Readings:
     of: dict[tuple[int, ...], Reading] = field(default_factory=dict)
     fitting: list[Plan] = field(default_factory=list)
 
-    def read(self, plan: Plan, prices: Latency, why: str) -> Attempt:
-        """Export the model of ``plan`` and read it, beside the original."""
+    def read(self, plan: Plan, prices: Latency, why: str, *, likely: bool = True) -> Attempt:
+        """Export the model of ``plan`` and read it beside the original, once; what is not ``likely`` to fit briefly first."""
         if plan.kept in self.seen:
             return self.seen[plan.kept]
         done, work = len(self.seen), self.work
         self.progress(done, max(FEWEST_READINGS, done + 1), f"{why}: {len(plan.kept)} units")
         path = self.meter.write(apply_plan(plan, work.model), work.card, self.folder, "pruned")
-        reading = self.meter.read(path, self.whole, work.card.length, thorough=True)
-        ms, at_most_ms = self.limit.taken(reading, self.latencies.whole_ms)
         limit_ms = self.limit.in_ms(self.latencies.whole_ms)
+        for thorough in (True,) if likely else (False, True):
+            reading = self.meter.read(path, self.whole, work.card.length, thorough=thorough)
+            ms, at_most_ms = self.limit.taken(reading, self.latencies.whole_ms)
+            if at_most_ms > limit_ms:
+                break
         attempt = Attempt(
             why=why, kept=plan.kept, foreseen_ms=foreseen_ms(prices, plan.kept), ms=ms, at_most_ms=at_most_ms,
             fits=at_most_ms <= limit_ms,
@@ -156,10 +171,13 @@ class _Readings:
         return attempt
 
     def best(self) -> Plan:
-        """Of the plans that fit the one with the most flow; where no flow is known, with the most units."""
-        return max(
-            self.fitting, key=lambda plan: (-math.inf if plan.log_flow is None else plan.log_flow, len(plan.kept))
-        )
+        """Of the plans that fit the one with the most flow; where units are chosen by something else, with the most units."""
+        by_flow = self.work.choices.score == "synflow" and self.work.choices.direction == "max"
+
+        def worth(plan: Plan) -> tuple[float, int]:
+            return plan.log_flow if by_flow and plan.log_flow is not None else -math.inf, len(plan.kept)
+
+        return max(self.fitting, key=worth)
 
     def no_room(self, limit_ms: float) -> NoRoomError:
         """The error where nothing fits, with the fastest that was read."""
@@ -183,19 +201,16 @@ def _plan(work: Work, prices: Latency, room_ms: float) -> Plan | None:
 
 def _smallest(work: Work) -> Plan:
     """The plan that keeps as little as blocks and fixed units allow."""
-    blocks = 1 if work.choices.blocks == "auto" else int(work.choices.blocks)
-    return work.plan(Budget(keep=max(blocks, sum(unit.kind == "fixed" for unit in work.units), 1)))
+    return work.plan(Budget(keep=least_to_keep(work.matrix, work.units, work.choices)))
 
 
 def _one_more(readings: _Readings, prices: Latency, plan: Plan, limit_ms: float) -> Plan | None:
     """``plan`` with one unit put back that was read to fit; None where there is none."""
     work, left_ms = readings.work, limit_ms - readings.seen[plan.kept].ms
-    for number, index in enumerate(_dropped(prices, plan, work.units)):
-        # Of what takes least it is read, whatever is left for it.
-        if number and CERTAIN_PART * prices.saved_ms[index] > left_ms:
-            continue
+    for index in _dropped(prices, plan, work):
         larger = with_unit(plan, index, work.model)
-        if readings.read(larger, prices, f"{work.units[index].name} put back").fits:
+        likely = LIKELY_PART * prices.saved_ms[index] <= left_ms
+        if readings.read(larger, prices, f"{work.units[index].name} put back", likely=likely).fits:
             return larger
     return None
 
@@ -216,14 +231,19 @@ def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
     return replace(prices, whole_ms=max(ms + dropped_ms, LEAST_OVER * prices.limit_ms))
 
 
-def _dropped(prices: Latency, plan: Plan, units: Sequence[Unit]) -> list[int]:
-    """Of the units that ``plan`` drops one of each kind, in a row of its own, those that take least first."""
+def _dropped(prices: Latency, plan: Plan, work: Work) -> list[int]:
+    """Of the units that ``plan`` drops one of each run of alike ones, those that take least first.
 
-    def firsts() -> Iterator[int]:
-        for run in alike_in_a_row(units):
-            yield from [index for index in run if index not in plan.kept][:1]
-
-    return sorted(firsts(), key=lambda index: (prices.saved_ms[index], index))
+    Whichever of a run comes back, the network takes the same: the one that the flow, or what else chooses, would take does.
+    """
+    away = [[index for index in run if index not in plan.kept] for run in alike_in_a_row(work.units)]
+    dropped = [index for run in away for index in run]
+    by_flow = work.choices.score == "synflow"
+    told = log_flows_with(plan, dropped, work.model) if by_flow else [None] * len(dropped)
+    flow = {index: 0.0 if each is None else each for index, each in zip(dropped, told, strict=True)}
+    choose = max if work.choices.direction == "max" else min
+    chosen = [choose(run, key=lambda index: flow[index]) for run in away if run]
+    return sorted(chosen, key=lambda index: (prices.saved_ms[index], index))
 
 
 def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencies) -> dict[str, object]:

@@ -83,12 +83,22 @@ def unit_latencies(
         under=meter.under,
         model=_told_of(card, units),
         whole_ms=whole_ms,
-        units=tuple(
-            # Noise may say of a unit that hardly takes time that the model is slower without it.
-            UnitLatency(name=unit.name, times_as_fast=faster, saved_ms=max(0.0, whole_ms * (1.0 - 1.0 / faster)))
-            for unit, faster in zip(units, times, strict=True)
-        ),
+        units=tuple(_unit_latency(unit.name, faster, whole_ms) for unit, faster in zip(units, times, strict=True)),
     )
+
+
+def _unit_latency(name: str, times_as_fast: float, whole_ms: float) -> UnitLatency:
+    # Noise may say of a unit that hardly takes time that the model is slower without it.
+    saved_ms = max(0.0, whole_ms * (1.0 - 1.0 / times_as_fast))
+    return UnitLatency(name=name, times_as_fast=times_as_fast, saved_ms=saved_ms)
+
+
+def as_of_now(latencies: UnitLatencies, model: nn.Module, card: ModelCard, meter: Meter, folder: Path) -> UnitLatencies:
+    """``latencies`` of an earlier call, or another machine, where ``model`` takes what is read of it now."""
+    whole = meter.write(model, card, folder, "whole")
+    whole_ms = meter.read(whole, whole, card.length, thorough=False).against_ms
+    units = tuple(_unit_latency(unit.name, unit.times_as_fast, whole_ms) for unit in latencies.units)
+    return latencies.model_copy(update={"whole_ms": whole_ms, "units": units})
 
 
 def alike_in_a_row(units: Sequence[Unit]) -> list[list[int]]:

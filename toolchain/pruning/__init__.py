@@ -2,7 +2,17 @@
 
 from toolchain.pruning.budget import Budget, Latency, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
-from toolchain.pruning.planning import Choices, blocks_asked, check_budget, plan_layers, plan_on, planned, with_unit
+from toolchain.pruning.planning import (
+    Choices,
+    blocks_asked,
+    check_budget,
+    least_to_keep,
+    log_flows_with,
+    plan_layers,
+    plan_on,
+    planned,
+    with_unit,
+)
 from toolchain.pruning.segmentation import Segmentation, segment
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
@@ -19,7 +29,9 @@ __all__ = [
     "blocks_asked",
     "check_budget",
     "find_units",
+    "least_to_keep",
     "log_flow",
+    "log_flows_with",
     "look_at_units",
     "plan_from_json",
     "plan_layers",

@@ -158,17 +158,16 @@ def plan_on(
     budget, score = choices.budget, choices.score
     if budget is None:
         raise PlanError("a plan needs a budget: one of keep, macs_cut, params_cut, latency")
-    signatures = SIGNATURES[choices.signature](np.asarray(matrix, dtype=np.float64))
+    signatures = _signatures(matrix, choices)
     cuts = segmentations(signatures, len(units))
     boundaries = None if cutting is None else tuple(cutting(signatures))
     blocks = blocks_asked(choices.blocks if boundaries is None else len(boundaries), len(units))
     if boundaries is not None:
         cuts[len(boundaries) - 1] = Segmentation(boundaries, scatter_of(signatures, boundaries))
     shape = tuple(frames.shape[1:])
-    fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
+    layout = _layout(cuts, units, blocks, signatures)
     chain = linear_chain(model, shape, choices.units)
-    given = Choosing(model, units, signatures, chain, choices.seed, stay=fixed)
-    layout = Layout(cuts, fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
+    given = Choosing(model, units, signatures, chain, choices.seed, stay=layout.fixed)
     whole = cost(model, shape)
 
     @cache
@@ -182,7 +181,7 @@ def plan_on(
     ) -> Choice:
         progress(len(units) + min(choose.cache_info().currsize, len(units) - 1), 2 * len(units), "selecting units")
         most = MOST_EVALUATIONS // 10 if quick else MOST_EVALUATIONS
-        now = replace(given, stay=fixed | stay, gone=gone, evaluations=most)
+        now = replace(given, stay=layout.fixed | stay, gone=gone, evaluations=most)
         return _choice(now, block, quota, score, choices.direction)
 
     # A unit that has no linear form is chosen by the medoid: its flow says nothing.
@@ -223,6 +222,21 @@ def plan_on(
     )
 
 
+def least_to_keep(matrix: Matrix, units: Sequence[Unit], choices: Choices) -> int:
+    """The fewest units that such a plan on ``matrix`` keeps: one of each block that was asked for, and all fixed ones."""
+    signatures, blocks = _signatures(matrix, choices), blocks_asked(choices.blocks, len(units))
+    return _layout(segmentations(signatures, len(units)), units, blocks, signatures).least
+
+
+def _signatures(matrix: Matrix, choices: Choices) -> Matrix:
+    return SIGNATURES[choices.signature](np.asarray(matrix, dtype=np.float64))
+
+
+def _layout(cuts: Sequence[Segmentation], units: Sequence[Unit], blocks: int | str, signatures: Matrix) -> Layout:
+    fixed = frozenset(index for index, unit in enumerate(units) if unit.kind == "fixed")
+    return Layout(cuts, fixed, blocks, SIMILARITY_ROUNDING**2 * float((signatures**2).sum()))
+
+
 def with_unit(plan: Plan, index: int, model: nn.Module) -> Plan:
     """``plan`` for ``model`` that keeps unit ``index`` too."""
     kept = tuple(sorted({*plan.kept, index}))
@@ -233,6 +247,12 @@ def with_unit(plan: Plan, index: int, model: nn.Module) -> Plan:
     _, alone = chain.flows([each for each in range(len(plan.units)) if each not in block or each in kept])
     scores = [chain.told(alone) if number == at else score for number, score in enumerate(plan.scores)]
     return replace(plan, kept=kept, scores=tuple(scores), log_flow=chain.told(left))
+
+
+def log_flows_with(plan: Plan, among: Sequence[int], model: nn.Module) -> list[float | None]:
+    """The log-flow of ``plan`` for ``model`` with each of the units ``among`` kept too; None where that is not known."""
+    chain = linear_chain(model, plan.frame_shape, plan.settings.get("units"))
+    return [chain.told(chain.flows(sorted({*plan.kept, index}))[1]) for index in among]
 
 
 def _flows(chain: LinearChain, kept: Sequence[int], score: str) -> tuple[float, float]:

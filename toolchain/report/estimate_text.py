@@ -44,9 +44,12 @@ def estimates_table(rows: Sequence[tuple[Estimate, Estimate | None]]) -> Table:
 
 
 def intervals_in_words(rows: Sequence[tuple[Estimate, Estimate | None]]) -> str:
-    """Where the intervals of several targets come from."""
-    calibrated = ", ".join(row.target for row, _ in rows if row.interval == "calibrated")
-    assumed = "assumed, for devices that nobody measured"
+    """Where the intervals of several targets, or of several power modes of one, come from."""
+    several = len({row.target for row, _ in rows}) > 1
+    calibrated = ", ".join(
+        row.target if several else str(row.power_mode) for row, _ in rows if row.interval == "calibrated"
+    )
+    assumed = f"assumed, for {'devices' if several else 'power modes'} that nobody measured"
     return f"intervals: of {calibrated} calibrated, the others {assumed}" if calibrated else f"intervals: {assumed}"
 
 
@@ -104,4 +107,6 @@ def worst_in_words(calibration: Calibration) -> str:
 
 
 def _ms(milliseconds: float) -> str:
+    if milliseconds >= 100:
+        return f"{milliseconds:,.0f}"
     return f"{milliseconds:.2g}" if milliseconds < 1 else f"{milliseconds:.3g}"

@@ -47,8 +47,9 @@ def show_plan(
             "A block with a layer that has no linear form (recurrent, gated, complex) goes by the medoid, not by SynFlow."
         )
     model = out / "model.safetensors"
+    beside = "plan.json and plan.png" if latency is None else "plan.json, plan.png and latency.json"
     console.print(
-        Text(f"{model}, with plan.json and plan.png beside it; its weights are the original's, not fine-tuned"),
+        Text(f"{model}, with {beside} beside it; its weights are the original's, not fine-tuned"),
         soft_wrap=True,
     )
     command = ["thinwave", "finetune", str(model), *next_words, "--out", str(out / "finetuned.safetensors")]

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -75,8 +77,13 @@ def start_long(machine, bundle):
     return child
 
 
+# Folders that tests name behind the address.
+NAMED = ("thinwave-failed", "thinwave-cut", "thinwave-other")
+
+
 def nothing_is_left(machine):
-    return not machine.running("python") and not list((machine.store / "tasks").iterdir())
+    theirs = [path for path in Path("/tmp").iterdir() if path.owner() == machine.user and path.name not in NAMED]
+    return not machine.running("python") and not list((machine.store / "tasks").iterdir()) and not theirs
 
 
 def test_a_link_that_is_cut_ends_everything_there_and_the_next_call_goes_on(machine, bundle_folder):
@@ -160,6 +167,63 @@ def test_a_runtime_that_cannot_be_installed_is_told(machine, bundle_folder):
     assert f"{machine.wheels} lacks that wheel" in said.stderr
 
 
+def test_a_python_that_cannot_make_environments_is_told(machine, sshd, tmp_path_factory, bundle_folder):
+    # As Debian's does without python3-venv: what it says goes to stdout.
+    folder = tmp_path_factory.mktemp("no-venv")
+    folder.chmod(0o755)
+    python = folder / "python3"
+    python.write_text(
+        '#!/bin/sh\n[ "$1" != -m ] && exec /usr/bin/python3 "$@"\n'
+        'echo "not created because ensurepip is not available; install the python3-venv package"\nexit 1\n'
+    )
+    python.chmod(0o755)
+    port = sshd(settings=f"SetEnv PATH={folder}:/usr/bin:/bin")
+    machine.know(port)
+    said = profile(machine, bundle_folder(), address=machine.address(port=port), code=2)
+    assert "ensurepip is not available" in said.stderr
+    assert "apt install python3-venv" in said.stderr
+
+
+def test_what_is_there_for_another_call_is_not_removed_and_that_is_told(machine, bundle_folder):
+    child = start_long(machine, bundle_folder())
+    try:
+        said = profile(machine, bundle_folder(), "--leave-nothing", code=2)
+        assert f"{machine.store} was not removed: another call is at work there" in " ".join(said.stderr.split())
+        assert machine.running("deploy.latency_child")
+        assert list((machine.store / "bundles").iterdir())
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+    machine.wait_until(lambda: nothing_is_left(machine), seconds=10)
+
+
+def test_a_measurement_is_not_lost_with_its_samples(machine, bundle_folder, tmp_path):
+    samples = tmp_path / "samples.npz"
+    samples.write_text("of before")
+    scp = machine.folder / "programs/scp"
+    whole = scp.read_text()
+    scp.write_text(whole.replace("exec ", 'case "$*" in *samples.npz*) kill -9 $$ ;; esac\nexec ', 1))
+    try:
+        said = profile(machine, bundle_folder(), "--samples", samples, "--json", "-")
+    finally:
+        scp.write_text(whole)
+    assert json.loads(said.stdout)["latency"][0]["p50_ms"] > 0
+    assert "the samples could not be fetched" in " ".join(said.stderr.split())
+    assert [path.read_text() for path in tmp_path.iterdir() if path.is_file()] == ["of before"]
+
+
+def test_weights_beside_an_onnx_file_are_brought_too(machine, bundle_folder, tmp_path):
+    # As torch.onnx leaves them.
+    file = tmp_path / "theirs.onnx"
+    onnx.save(
+        onnx.load(bundle_folder() / "fp32.onnx"), file, save_as_external_data=True, location="theirs.onnx.data",
+        size_threshold=0,
+    )  # fmt: skip
+    assert file.with_name("theirs.onnx.data").exists()
+    told = json.loads(profile(machine, file, "--json", "-").stdout)
+    assert told["latency"][0]["kind"] == "measured"
+
+
 def test_a_host_that_is_not_known_is_refused(machine, sshd, bundle_folder):
     port = sshd()
     said = profile(machine, bundle_folder(), address=machine.address(port=port), code=2)
@@ -182,7 +246,8 @@ def test_nobody_listening_is_told(machine, bundle_folder):
 
 def test_a_target_that_is_not_that_machine_is_told(machine, bundle_folder):
     said = profile(machine, bundle_folder(), "--target", "raspberry-pi-5", code=2)
-    assert "target raspberry-pi-5 is of architecture aarch64, and this machine is x86_64" in said.stderr
+    assert f"raspberry-pi-5 is of architecture aarch64, and {machine.address()} is x86_64" in said.stderr
+    assert "name its own with --target" in said.stderr
 
 
 def test_what_lies_in_the_folder_that_is_named_stays(machine, bundle_folder):
@@ -238,6 +303,9 @@ def test_a_runtime_that_is_not_installed_over_ssh_is_told(machine, bundle_folder
 
 def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bundle_folder, tmp_path):
     other, nobody = machine.address("/tmp/thinwave-other"), machine.address(port=1)
+    # Which form the file has does not hang on how many failed.
+    profile(machine, bundle_folder(), "--device", nobody, "--json", tmp_path / "one.json", code=2)
+    assert set(json.loads((tmp_path / "one.json").read_text())["devices"]) == {machine.address()}
     said = profile(
         machine, bundle_folder(), "--device", other, "--device", nobody, "--json", tmp_path / "all.json", code=2
     )

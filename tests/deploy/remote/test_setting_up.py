@@ -1,9 +1,11 @@
 """What is installed on a device is decided by what the target and the device say."""
 
+from pathlib import Path
+
 import pytest
 
 from deploy.errors import DeviceError
-from deploy.remote.measuring import download_command
+from deploy.remote.brought import brought_extras, download_command, wheels_in
 from deploy.remote.setting_up import Python, Survey, choose_python, environment_script, extras_for
 from deploy.targets import load_target, target_of
 
@@ -40,16 +42,20 @@ def test_what_is_not_installed_over_ssh_is_refused(runtime):
 
 
 def test_the_python_that_finds_tensorrt_is_taken_where_that_is_wanted():
-    assert choose_python("ssh://it", [PLAIN, NEW], with_tensorrt=True) == NEW
-    assert choose_python("ssh://it", [PLAIN, NEW], with_tensorrt=False) == PLAIN
-    assert choose_python("ssh://it", [OLD, NEW], with_tensorrt=True) == NEW
+    wanted = ("tensorrt",)
+    assert choose_python("ssh://it", [PLAIN, NEW], wanted) == (NEW, wanted)
+    assert choose_python("ssh://it", [PLAIN, NEW], ("openvino",)) == (PLAIN, ("openvino",))
+    assert choose_python("ssh://it", [OLD, NEW], wanted) == (NEW, wanted)
     # One that has none may be given one.
-    assert choose_python("ssh://it", [PLAIN], with_tensorrt=True) == PLAIN
+    assert choose_python("ssh://it", [PLAIN], wanted) == (PLAIN, wanted)
 
 
-def test_a_tensorrt_that_is_too_old_is_told():
+def test_a_tensorrt_that_is_too_old_is_told(caplog):
     with pytest.raises(DeviceError, match=r"needs TensorRT 10\.3 or newer there, .* JetPack 6\.1, and found 8\.6\.2"):
-        choose_python("ssh://it", [OLD, PLAIN], with_tensorrt=True)
+        choose_python("ssh://it", [OLD, PLAIN], ("tensorrt",))
+    # Where any runtime will do the others are tried.
+    assert choose_python("ssh://it", [OLD], ("tensorrt", "openvino"), needed=False) == (OLD, ("openvino",))
+    assert "its TensorRT 8.6.2 is not tried" in caplog.text
 
 
 def script(python, extras, **wheels):
@@ -82,8 +88,25 @@ def test_environments_of_the_same_thinwave_stay_and_the_wheel_is_the_one_just_pa
 
 
 def test_the_command_that_fetches_wheels_names_what_the_base_needs(tmp_path):
-    command = download_command(tmp_path)
-    assert command.startswith("pip download --only-binary=:all: --python-version 3.10")
+    command = download_command(tmp_path, (), PLAIN, "aarch64")
+    assert command.startswith("pip download --only-binary=:all: --python-version 3.12")
     assert "onnxruntime" in command
     assert "torch" not in command
-    assert command.count("--platform") == 4
+    assert "openvino" not in command
+    assert command.count("--platform manylinux") == command.count("_aarch64") == 4
+    # What JetPack brings is not fetched.
+    assert "polygraphy" in (command := download_command(tmp_path, ("tensorrt",), NEW, "aarch64"))
+    assert "tensorrt>" not in command
+    assert "tensorrt>" in download_command(tmp_path, ("tensorrt",), PLAIN, "aarch64")
+    assert "openvino" in (command := download_command(tmp_path, ("openvino",), PLAIN, "x86_64"))
+    assert "manylinux_2_28_x86_64" in command
+    with pytest.raises(
+        DeviceError, match=r"holds no wheels; fill it on a machine with a network: pip download .*openvino"
+    ):
+        wheels_in(tmp_path, ("openvino",), PLAIN, "x86_64")
+
+
+def test_where_any_runtime_will_do_those_that_were_brought_are_installed():
+    brought = [Path("numpy-2.0-cp312.whl"), Path("openvino-2025.1-cp312.whl"), Path("openvino_telemetry-1.whl")]
+    assert brought_extras(("tensorrt", "openvino"), brought) == ("openvino",)
+    assert brought_extras(("tensorrt",), [Path("polygraphy-0.49-py3.whl")]) == ("tensorrt",)

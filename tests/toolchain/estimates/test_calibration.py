@@ -25,8 +25,9 @@ from toolchain.estimates.roofline import Constants
 
 def made(errors, **changes):
     constants = Constants(
-        call_us=5.0, product_us=2.0, pointwise_us=0.5, other_us=1.0, gmacs_per_s=10.0, gbytes_per_s=10.0
-    )
+        call_us=5.0, product_us=2.0, pointwise_us=0.5, other_us=1.0, gmacs_per_s=10.0, gbytes_per_s=10.0, half_sum=0.0,
+        half_channels=0.0, channel_block=1, half_mbytes=1.0, memory_gbytes_per_s=None, skips_padding=True,
+    )  # fmt: skip
     return Calibration(
         **{
             "target": this_machine().name,

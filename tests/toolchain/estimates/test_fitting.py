@@ -11,7 +11,7 @@ from toolchain.models import ARCHITECTURES, create_model
 
 TRUE = Constants(
     call_us=7.0, product_us=2.0, pointwise_us=0.4, other_us=1.5, gmacs_per_s=30.0, gbytes_per_s=12.0, half_sum=9.0,
-    half_channels=5.0, skips_padding=True,
+    half_channels=5.0, channel_block=8, half_mbytes=12.0, memory_gbytes_per_s=7.0, skips_padding=True,
 )  # fmt: skip
 
 

@@ -73,7 +73,10 @@ def test_the_bundle_is_whole_after_it_measured(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "there", "told"),
     [
-        (("fp8",), True, "fp8 is none of fp32, fp16, int8"),
+        # Before anything is built.
+        (("fp32 fp8",), True, "fp8 is none of fp32, fp16, int8"),
+        (("fp32", "abc"), True, "abc is no whole number over 0"),
+        (("fp32", "1", "0"), True, "0 is no whole number over 0"),
         ((), False, "trtexec is not here"),
     ],
 )
@@ -81,6 +84,7 @@ def test_what_it_cannot_do_is_told(bundle, tmp_path, arguments, there, told):
     said = run(bundle, tmp_path, *arguments, there=there)
     assert said.returncode == 2
     assert told in said.stderr
+    assert not (tmp_path / "calls").exists()
 
 
 def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from deploy.errors import MeasurementError
@@ -21,12 +22,15 @@ from toolchain.latency_budget import (
     MeasuredMeter,
     Reading,
     Work,
+    as_of_now,
     plan_within,
     read_unit_latencies,
     unit_latencies,
 )
-from toolchain.models import ModelCard
-from toolchain.pruning import Choices, find_units
+from toolchain.latency_budget.unit_latencies import alike_in_a_row
+from toolchain.models import ModelCard, create_model
+from toolchain.models.structure import edited
+from toolchain.pruning import Choices, find_units, with_unit
 
 CARD = ModelCard(architecture="resnet1d20", classes=("A", "B", "C", "D", "E"), length=64)
 
@@ -64,26 +68,29 @@ class Stopwatch:
         )  # fmt: skip
 
 
+def pruned_within(limit, meter, model, matrix, frames, folder, card=CARD, **choices):
+    units = find_units(model, frames)
+    taken = unit_latencies(model, card, units, meter, folder, check=limit.check)
+    work = Work(matrix=matrix, model=model, card=card, frames=frames, units=units, choices=Choices(**choices))
+    return plan_within(limit, taken, meter, work, folder)
+
+
 @pytest.fixture
 def within(model, frames, tmp_path):
     """Prune the model to a limit by a meter."""
-    units = find_units(model, frames)
-    matrix = np.corrcoef(np.random.default_rng(0).normal(size=(len(units), 50)))
+    matrix = np.corrcoef(np.random.default_rng(0).normal(size=(len(find_units(model, frames)), 50)))
 
     def pruned(limit, meter, **choices):
-        taken = unit_latencies(model, CARD, units, meter, tmp_path, check=limit.check)
-        work = Work(matrix=matrix, model=model, card=CARD, frames=frames, units=units, choices=Choices(**choices))
-        return plan_within(limit, taken, meter, work, tmp_path)
+        return pruned_within(limit, meter, model, matrix, frames, tmp_path, **choices)
 
     return pruned
 
 
-def one_more_is_too_slow(found):
-    kept = set(found.plan.kept)
-    return any(
-        set(each.kept) > kept and len(each.kept) == len(kept) + 1 and each.at_most_ms > found.limit_ms
-        for each in found.attempts
-    )
+def no_unit_more_fits(found):
+    """Of every run of dropped units that leave the same network one was read beside what is kept, and was too slow."""
+    slow = {frozenset(each.kept) for each in found.attempts if each.at_most_ms > found.limit_ms}
+    runs = [[index for index in run if index not in found.plan.kept] for run in alike_in_a_row(found.plan.units)]
+    return all(any({*found.plan.kept, index} in slow for index in run) for run in runs if run)
 
 
 def test_what_a_unit_takes_is_what_the_model_takes_less_without_it(model, frames, tmp_path):
@@ -121,6 +128,7 @@ def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit):
     fits = [attempt.fits for attempt in found.attempts]
     assert fits[:2] == [True, False]
     assert not any(fits[1:])
+    assert no_unit_more_fits(found)
 
 
 @pytest.mark.parametrize(
@@ -131,28 +139,85 @@ def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit):
         # They saved less: the first plan is too slow.
         (1.25, 2.5, "unit latencies corrected"),
         # By unit latencies no plan is fast enough, and the smallest is.
-        (0.8, 2.0, "stages.0.0 put back"),
+        (0.8, 2.0, "put back"),
     ],
 )
 def test_unit_latencies_that_do_not_add_up_are_corrected(within, together, speedup, second):
     found = within(Limit(speedup=speedup), Stopwatch(together=together))
     assert found.reading.ms <= found.limit_ms
-    assert found.attempts[1].why == second
-    assert one_more_is_too_slow(found)
-    assert len(found.attempts) <= 3
+    assert found.attempts[1].why.endswith(second)
+    assert no_unit_more_fits(found)
+
+
+def test_of_units_that_take_the_same_the_one_with_most_flow_comes_back(within, model):
+    found = within(Limit(speedup=2.0), Stopwatch(together=0.8))
+    smallest, larger = found.attempts[:2]
+    assert larger.why.endswith("put back")
+    (index,) = set(larger.kept) - set(smallest.kept)
+    (run,) = [run for run in alike_in_a_row(found.plan.units) if index in run]
+    plan = replace(found.plan, kept=smallest.kept)
+    flows = {each: with_unit(plan, each, model).log_flow for each in run if each not in smallest.kept}
+    assert len(flows) > 1
+    assert index == max(flows, key=flows.get)
+
+
+class ByChannels(Stopwatch):
+    """A convolution takes ``whole`` or ``small`` by its channels, the latter in a model of at most 13 of them."""
+
+    whole = {16: 0.05, 32: 0.05, 64: 0.055}  # noqa: RUF012
+    small = {16: 0.04, 32: 0.04, 64: 0.01}  # noqa: RUF012
+
+    def write(self, model, card, folder, name):
+        path = folder / name
+        channels = [module.out_channels for module in model.modules() if isinstance(module, nn.Conv1d)]
+        path.write_text(json.dumps(channels))
+        return path
+
+    def taken_ms(self, path):
+        channels = json.loads(path.read_text())
+        by_channels = self.whole if len(channels) > 13 else self.small
+        return self.call_ms + sum(by_channels[each] for each in channels)
+
+
+@pytest.mark.parametrize("limit_ms", [0.36, 0.4, 0.44, 0.48, 0.52])
+def test_a_unit_that_takes_far_less_in_the_pruned_model_is_put_back(within, limit_ms):
+    # The quickest of the whole model are then slowest, and with less room than eight tenths of its time a unit fits.
+    found = within(Limit(latency_ms=limit_ms), ByChannels())
+    assert found.reading.ms <= limit_ms
+    assert no_unit_more_fits(found)
+
+
+def test_where_the_least_flow_is_asked_for_as_many_units_stay(within):
+    found = within(Limit(speedup=1.3), Stopwatch(together=0.8), direction="min")
+    assert len(found.plan.kept) == max(len(each.kept) for each in found.attempts if each.fits)
+    assert no_unit_more_fits(found)
+
+
+def test_the_smallest_plan_keeps_all_fixed_units_of_each_block(tmp_path):
+    model = create_model("vgg1d16", 5, 64, generator=torch.Generator().manual_seed(0)).eval()
+    frames = np.random.default_rng(5).normal(size=(4, 2, 64)).astype(np.float32)
+    units = find_units(model, frames)
+    assert [index for index, unit in enumerate(units) if unit.kind == "fixed"] == [1, 3, 6]
+    # Units 0 to 3 are alike, 4 and 5, and the others: two fixed ones are in the first block.
+    matrix = np.kron(np.eye(3), np.ones((4, 4)))[np.ix_(rows := [0, 1, 2, 3, 4, 5, 8, 9, 10], rows)]
+    with pytest.raises(NoRoomError, match="the fastest keeps 4 of 9 units"):
+        pruned_within(
+            Limit(speedup=50.0), Stopwatch(), model, matrix, frames, tmp_path,
+            replace(CARD, architecture="vgg1d16"), blocks=3,
+        )  # fmt: skip
 
 
 def test_the_upper_end_of_the_interval_is_what_has_to_fit(within):
     meter = Stopwatch(spread=0.06)
     found = within(Limit(speedup=1.6), meter)
     assert found.reading.ms * 1.06 <= found.limit_ms
-    assert one_more_is_too_slow(found)
+    assert no_unit_more_fits(found)
 
 
 def test_a_limit_in_milliseconds_is_held_to_the_upper_end_too(within):
     found = within(Limit(latency_ms=0.8), Stopwatch(spread=0.06))
     assert found.reading.at_most_ms <= 0.8
-    assert one_more_is_too_slow(found)
+    assert no_unit_more_fits(found)
 
 
 def test_what_an_emulator_ran_is_no_devices_time(tmp_path):
@@ -218,7 +283,7 @@ def test_where_even_the_corrected_plan_is_too_slow_there_is_less_room(within):
     found = within(Limit(speedup=1.15), Late())
     assert [attempt.why for attempt in found.attempts][:3] == ["first plan", "unit latencies corrected", "less room"]
     assert found.reading.ms <= found.limit_ms
-    assert one_more_is_too_slow(found)
+    assert no_unit_more_fits(found)
 
 
 def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
@@ -233,19 +298,10 @@ def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
 
 def test_a_kind_of_unit_that_seems_to_take_more_is_tried_where_it_might_fit(within):
     # Read briefly, a unit of the last stage takes least; in truth it takes most, and one of another stage fits.
-    class Wrong(Stopwatch):
-        def write(self, model, card, folder, name):
-            path = folder / name
-            channels = [module.out_channels for module in model.modules() if isinstance(module, nn.Conv1d)]
-            path.write_text(json.dumps(channels))
-            return path
-
+    class Wrong(ByChannels):
         def read(self, path, against, length, *, thorough, progress=silent):
-            self.of = {16: 1.0, 32: 1.0, 64: 2.0} if thorough else {16: 1.0, 32: 1.0, 64: 0.95}
+            self.small = self.whole = {16: 0.05, 32: 0.05, 64: 0.1 if thorough else 0.0475}
             return super().read(path, against, length, thorough=thorough)
-
-        def taken_ms(self, path):
-            return self.call_ms + self.conv_ms * sum(self.of[each] for each in json.loads(path.read_text()))
 
     found = within(Limit(latency_ms=1.0), Wrong())
     assert found.reading.ms <= 1.0
@@ -259,14 +315,23 @@ def test_limits_that_are_none_are_refused(wrong):
         Limit(**wrong)
 
 
-def test_an_estimate_serves_as_a_meter(within, monkeypatch, tmp_path):
+def test_an_estimate_serves_as_a_meter(model, frames, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     meter = EstimatedMeter(target=this_machine(), precision="fp32", settings=Settings())
-    found = within(Limit(speedup=2.0), meter)
-    assert found.reading.times_as_fast >= 2.0
-    assert one_more_is_too_slow(found)
+    unit = find_units(model, frames)[1]
+    whole = meter.write(model, CARD, tmp_path, "whole")
+    without = meter.write(edited(model, unit.edits), CARD, tmp_path, "without")
+    reading = meter.read(without, whole, CARD.length, thorough=True)
+    assert reading.ms < reading.against_ms == pytest.approx(reading.ms * reading.times_as_fast)
     # How far off it may be is told beside it.
-    assert found.reading.records["pruned"]["low_ms"] < found.reading.ms < found.reading.records["pruned"]["high_ms"]
+    assert reading.records["pruned"]["low_ms"] < reading.ms < reading.records["pruned"]["high_ms"]
+
+
+def test_unit_latencies_of_a_slower_day_are_brought_to_what_the_model_takes_now(model, frames, tmp_path):
+    taken = unit_latencies(model, CARD, find_units(model, frames), Stopwatch(call_ms=0.4, conv_ms=0.1), tmp_path)
+    now = as_of_now(taken, model, CARD, Stopwatch(), tmp_path)
+    assert now.whole_ms == pytest.approx(0.2 + 0.05 * 21)
+    assert now.saved_ms == pytest.approx([0.1] * 9)
 
 
 def test_unit_latencies_are_read_back_for_the_same_model_and_meter(model, frames, tmp_path):
