@@ -157,3 +157,13 @@ def test_calibrating_measures_the_family_and_models_that_are_not_in_it(monkeypat
 def test_another_machines_target_cannot_be_calibrated_here():
     with pytest.raises(TargetError):
         calibrate(load_target("jetson-agx-orin-64gb"), "onnxruntime")
+
+
+def test_what_no_estimate_could_go_by_is_refused_before_it_is_measured(monkeypatch):
+    here = this_machine()
+    with pytest.raises(EstimateError, match='"openvino" is none of its runtimes'):
+        calibrate(here.model_copy(update={"runtimes": ("onnxruntime",)}), "openvino")
+    # A Jetson that does not tell its power mode, as in a container.
+    modes = load_target("jetson-orin-nano-8gb").power_modes
+    with pytest.raises(EstimateError, match=r"in power mode that it does not tell, .* set one of MAXN_SUPER, 25W"):
+        calibrate(here.model_copy(update={"power_modes": modes}), "onnxruntime")
