@@ -19,6 +19,7 @@ An hour and a half on two cores. Close other programs: times are those of the ma
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -262,7 +263,7 @@ def _told(said: dict[str, Any]) -> dict[str, Any]:
     if "latency" in said:
         told["unit_latencies"] = said["latency"]["unit_latencies"]
         told["limit_ms"] = said["latency"]["limit_ms"]
-        told["attempts"] = [{**attempt, "kept": len(attempt["kept"])} for attempt in said["latency"]["attempts"]]
+        told["attempts"] = said["latency"]["attempts"]
     return told
 
 
@@ -355,7 +356,7 @@ def show(found: dict[str, Any]) -> None:
         computed = f"{row['runtime']}, {row['precision']}"
         print(f"| {row['target']} | {row['power_mode'] or ''} | {computed} | {original} | {pruned} | {times:.1f} |")
     for row in found.get("budgets", []):
-        kept = "" if row["kind"] == "macs" else ", kept" if row["share_high"] <= row["budget"] else ", NOT KEPT"
+        kept = "" if row["kind"] == "macs" else _verdict(row)
         reached = [
             each["accuracy"]
             for each in found.get("accuracy", [])
@@ -371,6 +372,18 @@ def show(found: dict[str, Any]) -> None:
             f"{row['macs']['after'] / row['macs']['before']:.1%} of the MACs, {row['share']:.1%} of the latency "
             f"({row['share_low']:.1%} to {row['share_high']:.1%}){kept}{said}"
         )
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """Whether the budget was kept when it was measured once more, and no unit more was read to fit."""
+    units = row["unit_latencies"]["units"]
+    kept = {index for index, unit in enumerate(units) if unit["name"] in row["kept"]}
+    too_slow = [set(attempt["kept"]) for attempt in row["attempts"] if not attempt["fits"]]
+    # Units alike in a row were read as one; fixed ones save nothing.
+    runs = itertools.groupby(enumerate(units), key=lambda numbered: numbered[1]["times_as_fast"])
+    dropped = [[index for index, unit in run if index not in kept and unit["saved_ms"] > 0] for _, run in runs]
+    full = all(any({*kept, index} in too_slow for index in run) for run in dropped if run)
+    return f"{', kept' if row['share_high'] <= row['budget'] else ', NOT KEPT'}{', full' if full else ', NOT FULL'}"
 
 
 if __name__ == "__main__":
