@@ -51,10 +51,11 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## the figures of the README, but for those of the method: about two hours
+bench: $(VENV)/dev.stamp ## the figures of the README, but for those of the method: about four hours
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/deploy.py --again
+	$(BIN)/python benchmarks/targets.py --again
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/fuzz_readers.py --json benchmarks/results/fuzz_readers.json
 
