@@ -379,9 +379,9 @@ def _verdict(row: dict[str, Any]) -> str:
     units = row["unit_latencies"]["units"]
     kept = {index for index, unit in enumerate(units) if unit["name"] in row["kept"]}
     too_slow = [set(attempt["kept"]) for attempt in row["attempts"] if not attempt["fits"]]
-    # Units alike in a row were read as one; fixed ones save nothing.
+    # Units alike in a row were read as one; a fixed one leaves the model exactly as fast.
     runs = itertools.groupby(enumerate(units), key=lambda numbered: numbered[1]["times_as_fast"])
-    dropped = [[index for index, unit in run if index not in kept and unit["saved_ms"] > 0] for _, run in runs]
+    dropped = [[index for index, _ in run if index not in kept] for times, run in runs if times != 1]
     full = all(any({*kept, index} in too_slow for index in run) for run in dropped if run)
     return f"{', kept' if row['share_high'] <= row['budget'] else ', NOT KEPT'}{', full' if full else ', NOT FULL'}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,8 @@ def profile(
         raise click.UsageError(f"{'--wheels' if wheels else '--leave-nothing'} is for what --device names")
     if len(devices) > 1 and samples_path:
         raise click.UsageError("--samples is one file: name one --device at a time")
+    if devices and samples_path and not os.access(folder := Path(samples_path).absolute().parent, os.W_OK):
+        raise click.UsageError(f"--samples: {folder} may not be written to; name a file in another folder")
     if trtexec_path is not None:
         measuring = {
             "--against": against_path, "--runtime": runtime, "--threads": threads, "--power-mode": power_mode,

@@ -119,7 +119,8 @@ def _calibrated(
     check_is_here(target)
     if power_mode not in (None, mode := power_mode_here()):
         raise EstimateError(
-            f"power mode {power_mode}: this machine is in {mode}, and is calibrated in that; set it first"
+            f"power mode {power_mode}: this machine is in {mode or 'none that it tells'}, and is calibrated as it is; set it "
+            "first"
         )
     named = runtime or target.measuring.runtime
     version_here(named)

@@ -18,8 +18,11 @@ from typing import Any
 from deploy.command_line import end_on_sigterm
 from deploy.errors import DeployError, TargetError, first_line
 from deploy.names import Precision
+from deploy.remote.connection import MAKE_ROOM
 
 REQUEST, SAMPLES = "request.json", "samples.npz"
+# With less than that free, what could not be written found no room.
+ALMOST_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +79,9 @@ def main() -> int:
         say({"error": str(error)})
         return 2
     except (OSError, MemoryError) as error:
-        free = shutil.disk_usage(folder).free / 2**20
-        say({"error": f"{first_line(error)} ({free:,.0f} MiB are free on the disk of {folder.parent.parent})"})
+        # numpy says of a full disk that less was written than asked for.
+        full = isinstance(error, OSError) and shutil.disk_usage(folder).free < ALMOST_FULL_BYTES
+        say({"error": f"{first_line(error)}{f' (the disk is full); {MAKE_ROOM}' if full else ''}"})
         return 2
     say({"result": result})
     return 0

@@ -17,6 +17,7 @@ from deploy.progress import Progress, silent
 from deploy.remote.brought import brought_extras, wheels_in
 from deploy.remote.connection import Connection
 from deploy.remote.device_side import REQUEST, SAMPLES, Request, Settings
+from deploy.remote.guard import PUT_BACK_S
 from deploy.remote.setting_up import (
     ANSWER_S,
     GUARD,
@@ -54,8 +55,9 @@ def profile_there(
     """Measure ``subject`` on the machine at ``connection`` as ``settings`` say; the ``target`` is that machine's where None.
 
     ``wheels`` is a folder of wheels for a device without a network. What was copied and installed stays there for the next
-    call, unless ``keep`` is False; the ``subject`` alone goes where ``keep_subject`` is and it was not there before. Raises
-    DeviceError where the machine cannot be reached or cannot do it, and any other DeployError as it would be told there.
+    call, unless ``keep`` is False; the ``subject`` alone goes where ``keep_subject`` is False and it was not there before.
+
+    Raises DeviceError where the machine cannot be reached or cannot do it, and any other DeployError as it is told there.
     """
 
     def tell(note: str) -> None:
@@ -189,19 +191,23 @@ def _place(connection: Connection, work: str, files: dict[str, str]) -> None:
 def _clean(connection: Connection, folder: str, work: str, of_no_more_use: Sequence[str], *, everything: bool) -> None:
     """Remove the ``work``, what is of no more use, and with ``everything`` all that thinwave keeps there.
 
-    But for the first, nothing goes that another call is at work with. Where the link is cut, the guard there has removed the
-    work's folder.
+    But for the first, nothing goes that another call is at work with; one that was cut off just now is waited for. Where the
+    link is cut, the guard there has removed the work's folder.
     """
+    address = connection.device.address
+    locked = f"flock --timeout {PUT_BACK_S + 2:.0f} --conflict-exit-code 75 lock"
     script = f"rm -rf {work}\ncd {folder} || exit 0\n"
     if of_no_more_use:
-        script += f"flock --nonblock lock rm -rf {' '.join(of_no_more_use)}\n"
+        script += f"{locked} rm -rf {' '.join(of_no_more_use)}\n"
     if everything:
         inside = f"rm -rf {' '.join(KEPT)}; rmdir tasks && cd / && rmdir {folder}"
-        script += f"flock --nonblock lock sh -c '{inside}' 2>/dev/null\n[ ! -e {folder} ] || echo there\n"
+        script += f"""said=$({locked} sh -c '{inside}' 2>&1)
+[ $? != 75 ] || said='another call is at work there'
+[ ! -e {folder} ] || echo "${{said:-something else lies in it}}"
+"""
     try:
-        left = connection.run(f"{script}true\n", timeout_s=ANSWER_S)
+        left = connection.run(f"{script}true\n", timeout_s=ANSWER_S).strip()
     except DeviceError as error:
-        left = str(error)
+        left = str(error).removeprefix(f"{address}: ")
     if everything and left:
-        reason = "another call is at work there" if left.strip() == "there" else left
-        log.warning("%s: %s was not removed: %s", connection.device.address, folder, reason)
+        log.warning("%s: %s was not removed: %s", address, folder, left)

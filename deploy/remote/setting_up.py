@@ -220,7 +220,12 @@ def send(connection: Connection, there: Survey, files: Iterable[Path], tell: Cal
 def place_subject(connection: Connection, there: Survey, subject: Subject, sent: Mapping[Path, str]) -> str:
     """Make the folder of a bundle there, or of an ONNX file, of links to what was sent; return the path of what to open."""
     files = files_of(subject)
-    key = Path(sent[subject.path]).name if subject.bundle is None else subject.bundle.manifest.manifest_sha256
+    if subject.bundle is None:
+        # Two may have the same graph, and other weights beside it.
+        hashes = sorted(Path(sent[path]).name for path in files.values())
+        key = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    else:
+        key = subject.bundle.manifest.manifest_sha256
     folder = f"{there.folder}/bundles/{key[:16]}"
     links = "".join(f"ln -f {sent[path]} {shlex.quote(name)}\n" for name, path in files.items())
     connection.run(f"set -e\nmkdir -p {folder}\ncd {folder}\n{links}", timeout_s=ANSWER_S)

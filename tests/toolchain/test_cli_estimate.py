@@ -90,7 +90,7 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
         ([], "name a BUNDLE, or calibrate with --calibrate"),
         (["--calibrate", "--against", "M"], "--against is for the estimate of a BUNDLE"),
         (["--calibrate", "--power-mode", "15W"], "--power-mode is for the estimate of a BUNDLE"),
-        (["M", "--calibrate", "--power-mode", "15W"], "power mode 15W: this machine is in None"),
+        (["M", "--calibrate", "--power-mode", "15W"], "power mode 15W: this machine is in none that it tells"),
         (["M", "--all", "--target", "x86-cpu"], "--all takes every target as its profile says"),
         (["M", "--target", "jetson-orin"], 'no target profile is named "jetson-orin"'),
         (["M", "--target", "jetson-nano", "--power-mode", "15W"], 'has no power mode "15W"; there are: MAXN, 5W'),

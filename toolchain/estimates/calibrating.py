@@ -71,9 +71,10 @@ def calibrate(
     check_runtime(target, runtime)
     version, mode = version_here(runtime), power_mode_here()
     if mode not in modes_of(target):
+        known = ", ".join(filter(None, modes_of(target)))
         raise EstimateError(
             f"target {target.name}: this machine is in power mode {mode or 'that it does not tell'}, of which its profile "
-            f"does not say enough; set one of {', '.join(filter(None, modes_of(target)))}"
+            f"does not say enough; {f'set one of {known}' if known else 'name the target of the board itself'}"
         )
     total = len(list(family())) + len(HELD_OUT) * len(HELD_OUT_LENGTHS)
     with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:

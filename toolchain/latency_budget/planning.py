@@ -172,9 +172,9 @@ class _Readings:
 
     def best(self) -> Plan:
         """Of the plans that fit the one with the most flow; where units are chosen by something else, with the most units."""
-        by_flow = self.work.choices.score == "synflow" and self.work.choices.direction == "max"
 
         def worth(plan: Plan) -> tuple[float, int]:
+            by_flow = _by_flow(plan) and self.work.choices.direction == "max"
             return plan.log_flow if by_flow and plan.log_flow is not None else -math.inf, len(plan.kept)
 
         return max(self.fitting, key=worth)
@@ -234,16 +234,21 @@ def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
 def _dropped(prices: Latency, plan: Plan, work: Work) -> list[int]:
     """Of the units that ``plan`` drops one of each run of alike ones, those that take least first.
 
-    Whichever of a run comes back, the network takes the same: the one that the flow, or what else chooses, would take does.
+    Whichever of a run comes back, the network takes the same: the one that the flow would take does, and where that says
+    nothing the first.
     """
     away = [[index for index in run if index not in plan.kept] for run in alike_in_a_row(work.units)]
     dropped = [index for run in away for index in run]
-    by_flow = work.choices.score == "synflow"
-    told = log_flows_with(plan, dropped, work.model) if by_flow else [None] * len(dropped)
-    flow = {index: 0.0 if each is None else each for index, each in zip(dropped, told, strict=True)}
-    choose = max if work.choices.direction == "max" else min
-    chosen = [choose(run, key=lambda index: flow[index]) for run in away if run]
+    told = log_flows_with(plan, dropped, work.model) if _by_flow(plan) else [None] * len(dropped)
+    sign = 1.0 if work.choices.direction == "max" else -1.0
+    worth = {index: -math.inf if flow is None else sign * flow for index, flow in zip(dropped, told, strict=True)}
+    chosen = [max(run, key=lambda index: worth[index]) for run in away if run]
     return sorted(chosen, key=lambda index: (prices.saved_ms[index], index))
+
+
+def _by_flow(plan: Plan) -> bool:
+    """Whether the flow chose the units, in every block: where one has no linear form it says nothing."""
+    return set(plan.scored_by) == {"synflow"}
 
 
 def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencies) -> dict[str, object]:

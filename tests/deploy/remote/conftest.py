@@ -43,6 +43,10 @@ class Machine:
         return Path(pwd.getpwnam(self.user).pw_dir)
 
     @property
+    def uid(self) -> int:
+        return pwd.getpwnam(self.user).pw_uid
+
+    @property
     def store(self) -> Path:
         return self.home / ".cache/thinwave"
 

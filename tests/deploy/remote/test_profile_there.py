@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,13 +78,12 @@ def start_long(machine, bundle):
     return child
 
 
-# Folders that tests name behind the address.
-NAMED = ("thinwave-failed", "thinwave-cut", "thinwave-other")
-
-
 def nothing_is_left(machine):
-    theirs = [path for path in Path("/tmp").iterdir() if path.owner() == machine.user and path.name not in NAMED]
-    return not machine.running("python") and not list((machine.store / "tasks").iterdir()) and not theirs
+    with suppress(FileNotFoundError):
+        # Something just went.
+        theirs = [path for path in Path("/tmp").iterdir() if path.lstat().st_uid == machine.uid]
+        return not theirs and not machine.running("python") and not list((machine.store / "tasks").iterdir())
+    return False
 
 
 def test_a_link_that_is_cut_ends_everything_there_and_the_next_call_goes_on(machine, bundle_folder):
@@ -167,10 +167,10 @@ def test_a_runtime_that_cannot_be_installed_is_told(machine, bundle_folder):
     assert f"{machine.wheels} lacks that wheel" in said.stderr
 
 
-def test_a_python_that_cannot_make_environments_is_told(machine, sshd, tmp_path_factory, bundle_folder):
+def test_a_python_that_cannot_make_environments_is_told(machine, sshd, bundle_folder):
     # As Debian's does without python3-venv: what it says goes to stdout.
-    folder = tmp_path_factory.mktemp("no-venv")
-    folder.chmod(0o755)
+    folder = machine.home / "no-venv"
+    folder.mkdir()
     python = folder / "python3"
     python.write_text(
         '#!/bin/sh\n[ "$1" != -m ] && exec /usr/bin/python3 "$@"\n'
@@ -262,13 +262,14 @@ def test_what_lies_in_the_folder_that_is_named_stays(machine, bundle_folder):
 
 
 def test_what_is_left_after_a_failure_is_removed_too_where_nothing_is_to_stay(machine, bundle_folder):
-    address = machine.address("/tmp/thinwave-failed")
+    folder = machine.home / "failed"
+    address = machine.address(f"{folder}")
     profile(machine, bundle_folder(), "--runtime", "openvino", "--leave-nothing", address=address, code=2)
-    assert not os.path.exists("/tmp/thinwave-failed/thinwave")  # noqa: PTH110
+    assert list(folder.iterdir()) == []
 
 
 def test_a_link_that_is_cut_while_copying_leaves_what_was_copied(machine, bundle_folder):
-    address = machine.address("/tmp/thinwave-cut")
+    address = machine.address(f"{machine.home}/cut")
     # The third copy does not come through.
     count = machine.folder / "count"
     count.write_text("0")
@@ -297,12 +298,10 @@ def test_a_link_that_is_cut_while_copying_leaves_what_was_copied(machine, bundle
 def test_a_runtime_that_is_not_installed_over_ssh_is_told(machine, bundle_folder):
     said = profile(machine, bundle_folder(), "--runtime", "onnxruntime-cuda", code=2)
     assert "onnxruntime-cuda is not installed over ssh" in said.stderr
-    said = profile(machine, bundle_folder(), "--target", "jetson-nano", code=2)
-    assert "jetson-nano is measured by its own trtexec" in said.stderr
 
 
 def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bundle_folder, tmp_path):
-    other, nobody = machine.address("/tmp/thinwave-other"), machine.address(port=1)
+    other, nobody = machine.address(f"{machine.home}/other"), machine.address(port=1)
     # Which form the file has does not hang on how many failed.
     profile(machine, bundle_folder(), "--device", nobody, "--json", tmp_path / "one.json", code=2)
     assert set(json.loads((tmp_path / "one.json").read_text())["devices"]) == {machine.address()}
@@ -314,4 +313,4 @@ def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bun
     assert set(told["devices"]) == {machine.address(), other}
     assert len(told["latency"]) == 2
     profile(machine, bundle_folder(), "--leave-nothing", address=other)
-    assert not os.path.exists("/tmp/thinwave-other/thinwave")  # noqa: PTH110
+    assert list((machine.home / "other").iterdir()) == []
