@@ -14,7 +14,7 @@ Parts, each kept in ``benchmarks/results/targets.json`` the moment it is finishe
                against the original once more
 - accuracy     all of these fine-tuned with three seeds, on the test split
 
-An hour and a half on two cores. Close other programs: times are those of the machine as it is.
+Two hours on two cores. Close other programs: times are those of the machine as it is.
 """
 
 from __future__ import annotations

@@ -73,18 +73,14 @@ def how_known(target: Target, root: Path = ROOT) -> str | None:
 
 def check_is_here(target: Target) -> None:
     """Raise TargetError where this machine is not one that the profile describes."""
-    check_is(target, machine(), read_text(ROOT / DEVICE_TREE) or "")
+    way_out = "run the command on the device itself, or name the device with --device"
+    check_is(target, machine(), read_text(ROOT / DEVICE_TREE) or "", whose="this machine", way_out=way_out)
 
 
-def check_is(target: Target, architecture: str, device_tree: str, *, whose: str = "this machine") -> None:
+def check_is(target: Target, architecture: str, device_tree: str, *, whose: str, way_out: str) -> None:
     """Raise TargetError where a machine is not one that the profile describes, by what its kernel says as in `target_of`."""
     if _known_by(target, architecture, device_tree) is not None:
         return
-    way_out = (
-        "run the command on the device itself, or name the device with --device"
-        if whose == "this machine"
-        else "name its own with --target"
-    )
     if target.identity.machine != architecture:
         raise TargetError(
             f"target {target.name} is of architecture {target.identity.machine}, and {whose} is {architecture}; {way_out}"

@@ -73,7 +73,8 @@ def profile_there(
         if target is None:
             target = target_of(there.machine, there.device_tree)
         else:
-            check_is(target, there.machine, there.device_tree, whose=address)
+            way_out = "name its own with --target"
+            check_is(target, there.machine, there.device_tree, whose=address, way_out=way_out)
         runtime = settings.runtime or target.measuring.runtime
         extras = extras_for(address, runtime, target)
         python, extras = choose_python(address, there.pythons, extras, needed=runtime != BEST)

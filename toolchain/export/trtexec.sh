@@ -20,12 +20,17 @@ for number in "$processes" "$seconds"; do
     '' | *[!0-9]* | 0*) echo "trtexec.sh: $number is no whole number over 0" >&2; exit 2 ;;
   esac
 done
-for precision in $precisions; do
-  case $precision in
-    fp32 | fp16) model=trtexec-fp32.onnx ;;
-    int8) model=trtexec-int8.onnx ;;
-    *) echo "trtexec.sh: $precision is none of fp32, fp16, int8" >&2; exit 2 ;;
+# TensorRT 8 is told which types it may use, and chooses by layer.
+choose() {
+  case $1 in
+    fp32) model=trtexec-fp32.onnx flags=--noTF32 ;;
+    fp16) model=trtexec-fp32.onnx flags=--fp16 ;;
+    int8) model=trtexec-int8.onnx flags="--int8 --fp16" ;;
+    *) echo "trtexec.sh: $1 is none of fp32, fp16, int8" >&2; exit 2 ;;
   esac
+}
+for precision in $precisions; do
+  choose "$precision"
   if [ ! -f "$model" ]; then
     echo "trtexec.sh: this bundle holds no $model" >&2
     exit 2
@@ -42,12 +47,7 @@ device=$(tr -d '\000-\037"\\' < "${THINWAVE_DEVICE_MODEL:-/proc/device-tree/mode
 version=$(dpkg-query -W -f '${Version}' libnvinfer8 2>/dev/null || dpkg-query -W -f '${Version}' tensorrt 2>/dev/null || echo unknown)
 
 for precision in $precisions; do
-  # TensorRT 8 is told which types it may use, and chooses by layer.
-  case $precision in
-    fp32) model=trtexec-fp32.onnx flags=--noTF32 ;;
-    fp16) model=trtexec-fp32.onnx flags=--fp16 ;;
-    int8) model=trtexec-int8.onnx flags="--int8 --fp16" ;;
-  esac
+  choose "$precision"
   out=trtexec-times/$precision
   rm -rf "$out"
   mkdir -p "$out"
