@@ -10,8 +10,8 @@ Parts, each kept in ``benchmarks/results/targets.json`` the moment it is finishe
                half of its units, none of which the calibration was fitted to; the bar is a median error of 20 %
 - jetsons      estimates of a 1-D ResNet-56, whole and with a quarter of its units, on every target that is not here
 - base         a 1-D ResNet-56 on generated frames, by ``thinwave quickstart``, into ``runs/targets``
-- budgets      that model pruned to 0.75, 0.5, 0.25 and 0.15 of its latency, and to as much less of its MACs, each measured
-               against the original once more
+- budgets      that model pruned to 0.75, 0.5, 0.25 and 0.15 of its latency, shared out among the blocks or to the most flow,
+               and to as much less of its MACs, each measured against the original once more
 - accuracy     all of these fine-tuned with three seeds, on the test split
 
 Two hours on two cores. Close other programs: times are those of the machine as it is.
@@ -48,6 +48,8 @@ RUNTIMES = ("onnxruntime", "openvino")
 LENGTHS = (128, 512, 1024)
 CLASSES = 11
 MEDIAN_BAR = 0.20
+# How a latency is shared out (`prune --allot`), and a cut of MACs beside both.
+KINDS = ("shares", "flow", "macs")
 # Of the original's latency that a pruned model may take, or of its MACs that stay.
 BUDGETS = (0.75, 0.5, 0.25, 0.15)
 SEEDS = (1, 2, 3)
@@ -235,16 +237,16 @@ def budgets(work: Path, effort: Effort, _found: dict[str, Any]) -> list[dict[str
     rows = []
     known: list[object] = []
     for budget in effort.budgets:
-        for kind in ("latency", "macs"):
+        for kind in KINDS:
             out = _pruned(work, kind, budget)
             answer = out.with_name(f"{out.name}.json")
-            asked = ["--speedup", 1 / budget, *known] if kind == "latency" else ["--macs-cut", 1 - budget]
+            asked = ["--macs-cut", 1 - budget] if kind == "macs" else ["--speedup", 1 / budget, "--allot", kind, *known]
             thinwave(
                 "prune", work / "base" / "original.safetensors", "--data", work / "base" / "data" / "frames.h5", *asked,
                 "--out", out, "--replace", "--json", answer,
             )  # fmt: skip
             said = json.loads(answer.read_text())
-            if kind == "latency":
+            if kind != "macs":
                 known = ["--unit-latencies", out / "latency.json"]
             measured = _against_original(work, out, effort)
             rows.append({"kind": kind, "budget": budget, **_told(said), **measured})

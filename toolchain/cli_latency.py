@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ALLOTMENTS = ("shares", "flow")
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -66,6 +68,13 @@ def latency_options(command: Decorated) -> Decorated:
         click.option("--wheels", metavar="DIR", type=FOLDER, help="Wheels for a device that has no network."),
         click.option("--estimated", is_flag=True, help="Estimate, also where it could be measured: seconds, not minutes."),
         click.option(
+            "--allot",
+            type=click.Choice(ALLOTMENTS),
+            help="How these milliseconds are shared out: `shares` gives each block its share of the units that stay, as "
+            "where MACs are cut; `flow` takes the units with the most flow in the whole network, of whichever block. "
+            f"[default: {ALLOTMENTS[0]}]",
+        ),
+        click.option(
             "--unit-latencies",
             "unit_latencies_path",
             metavar="FILE",
@@ -88,12 +97,14 @@ def within_of(
     device: str | None,
     wheels: Path | None,
     estimated: bool,
+    allot: str | None,
     unit_latencies_path: Path | None,
 ) -> Within | None:
     """What the options ask for; None where none of them does. Raises ToolchainError for what cannot be meant."""
     named = {
         "--target": target, "--runtime": runtime, "--precision": precision, "--power-mode": power_mode,
-        "--device": device, "--wheels": wheels, "--estimated": estimated, "--unit-latencies": unit_latencies_path,
+        "--device": device, "--wheels": wheels, "--estimated": estimated, "--allot": allot,
+        "--unit-latencies": unit_latencies_path,
     }  # fmt: skip
     given = [name for name, value in named.items() if value]
     if latency_ms is None and speedup is None and (other_budget or target is None):

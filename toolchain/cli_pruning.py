@@ -288,6 +288,7 @@ def prune(
         blocks=blocks,
         score=score,
         direction=direction,
+        **({"allot": latency["allot"]} if latency["allot"] else {}),
         units=units or None,
         seed=seed,
     )

@@ -38,6 +38,20 @@ def model() -> nn.Module:
     return made.eval()
 
 
+class Gate(nn.Module):
+    """What has no linear form."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(x)
+
+
+@pytest.fixture
+def gated(model) -> nn.Module:
+    """The model, of whose nine units the fifth has no linear form."""
+    model.stages[1][1].branch.insert(2, Gate())
+    return model
+
+
 @pytest.fixture
 def frames() -> np.ndarray:
     """32 frames of noise, float32 (32, 2, 64)."""

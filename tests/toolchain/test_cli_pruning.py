@@ -188,6 +188,7 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         (["W", "--latency-ms", "nan"], "'--latency-ms': 'nan' is no number over 0"),
         (["W", "--keep", "3", "--target", "x86-cpu"], "--target is for --latency-ms or --speedup"),
         (["W", "--macs-cut", "0.5", "--estimated"], "--estimated is for --latency-ms or --speedup"),
+        (["W", "--macs-cut", "0.5", "--allot", "flow"], "--allot is for --latency-ms or --speedup"),
         (["W", "--speedup", "2", "--target", "x86"], 'no target profile is named "x86"'),
         (["W", "--speedup", "2", "--device", "ssh://me@there"], "--device needs --target"),
         (["W", "--speedup", "2", "--device", "there", "--target", "x86-cpu"], "there: is no address of a device"),

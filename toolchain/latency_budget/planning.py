@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from toolchain.pruning import (
     Plan,
     Unit,
     apply_plan,
+    below_share,
     least_to_keep,
     log_flows_with,
     plan_on,
@@ -108,7 +110,9 @@ def plan_within(
         plan, why = _smallest(work), "smallest plan"
     found = readings.read(plan, prices, why)
     prices = corrected(prices, plan.kept, found.ms)
-    if not found.fits or foreseen_ms(prices, (*plan.kept, *_dropped(prices, plan, work)[:1])) <= limit_ms:
+    if not found.fits or any(
+        foreseen_ms(prices, (*plan.kept, one)) <= limit_ms for one in _dropped(prices, plan, work)
+    ):
         # The upper end of the interval has to fit: what is not known of a reading is kept free.
         again = _plan(work, prices, limit_ms - (found.at_most_ms - found.ms))
         if again is not None:
@@ -171,11 +175,16 @@ class _Readings:
         return attempt
 
     def best(self) -> Plan:
-        """Of the plans that fit the one with the most flow; where units are chosen by something else, with the most units."""
+        """Of the plans that fit the one with the most flow; with the most units, where something else shares the room out."""
+        choices = self.work.choices
 
-        def worth(plan: Plan) -> tuple[float, int]:
-            by_flow = _by_flow(plan) and self.work.choices.direction == "max"
-            return plan.log_flow if by_flow and plan.log_flow is not None else -math.inf, len(plan.kept)
+        def worth(plan: Plan) -> tuple[float, int, float]:
+            flow = (
+                plan.log_flow
+                if _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None
+                else -math.inf
+            )
+            return flow if choices.allot == "flow" else -math.inf, len(plan.kept), flow
 
         return max(self.fitting, key=worth)
 
@@ -232,7 +241,9 @@ def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
 
 
 def _dropped(prices: Latency, plan: Plan, work: Work) -> list[int]:
-    """Of the units that ``plan`` drops one of each run of alike ones, those that take least first.
+    """Of the units that ``plan`` drops one of each run of alike ones, in the order in which they should come back.
+
+    Those of the block furthest below its share first, where blocks have shares; of them, those that take least.
 
     Whichever of a run comes back, the network takes the same: the one that the flow would take does, and where that says
     nothing the first.
@@ -243,7 +254,14 @@ def _dropped(prices: Latency, plan: Plan, work: Work) -> list[int]:
     sign = 1.0 if work.choices.direction == "max" else -1.0
     worth = {index: -math.inf if flow is None else sign * flow for index, flow in zip(dropped, told, strict=True)}
     chosen = [max(run, key=lambda index: worth[index]) for run in away if run]
-    return sorted(chosen, key=lambda index: (prices.saved_ms[index], index))
+
+    def short(index: int) -> Fraction:
+        if work.choices.allot == "flow":
+            return Fraction(0)
+        block = next(block for block in plan.blocks if index in block)
+        return below_share(block, len(set(block).intersection(plan.kept)), len(plan.kept) + 1, len(plan.units))
+
+    return sorted(chosen, key=lambda index: (-short(index), prices.saved_ms[index], index))
 
 
 def _by_flow(plan: Plan) -> bool:

@@ -14,6 +14,7 @@ from toolchain.pruning.planning import (
     with_unit,
 )
 from toolchain.pruning.segmentation import Segmentation, segment
+from toolchain.pruning.sharing import below_share
 from toolchain.pruning.similarity import similarity_matrix
 from toolchain.pruning.synflow import log_flow, synflow_scores
 from toolchain.pruning.units import Unit, find_units, look_at_units
@@ -26,6 +27,7 @@ __all__ = [
     "Segmentation",
     "Unit",
     "apply_plan",
+    "below_share",
     "blocks_asked",
     "check_budget",
     "find_units",

@@ -36,6 +36,8 @@ SIGNATURES: dict[str, Callable[[Matrix], Matrix]] = {
 }
 # Similarities are computed in float32: that signatures differ by this part of themselves is rounding.
 SIMILARITY_ROUNDING = 1e-6
+# What a latency is given to: the units with the most flow of the whole network, or each block its share of units.
+ALLOTMENTS = ("shares", "flow")
 # Candidates whose flow a plan remembers, a block.
 MOST_FLOWS = 101
 
@@ -81,7 +83,8 @@ def plan_layers(
 class Choices:
     """What a plan is asked for: its budget, and each choice of the method as :func:`plan_layers` describes it.
 
-    The budget is None until it is known: that of a latency has to be measured first.
+    The budget is None until it is known: that of a latency has to be measured first. ``allot``, of :data:`ALLOTMENTS`, is for
+    that one alone.
 
     Raises PlanError for a choice that is in no table.
     """
@@ -92,6 +95,7 @@ class Choices:
     blocks: int | str = "auto"
     score: str = "synflow"
     direction: Direction = "max"
+    allot: str = ALLOTMENTS[0]
     units: Sequence[str] | None = None
     seed: int = 0
 
@@ -101,6 +105,7 @@ class Choices:
             "signature": tuple(SIGNATURES),
             "score": tuple(SCORES),
             "direction": ("max", "min"),
+            "allot": ALLOTMENTS,
         }
         for name, known in tables.items():
             if getattr(self, name) not in known:
@@ -109,6 +114,8 @@ class Choices:
             raise PlanError(
                 f'direction "min" is for score {" and ".join(DIRECTED)}; score "{self.score}" has no direction'
             )
+        if self.allot == "flow" and self.score != "synflow":
+            raise PlanError(f'allot "flow" is for score "synflow"; with score "{self.score}" blocks have shares')
         object.__setattr__(self, "units", globs(self.units))
         object.__setattr__(self, "seed", seed_asked(self.seed))
 
@@ -184,13 +191,12 @@ def plan_on(
         now = replace(given, stay=layout.fixed | stay, gone=gone, evaluations=most)
         return _choice(now, block, quota, score, choices.direction)
 
-    # A unit that has no linear form is chosen by the medoid: its flow says nothing.
-    by_flow = score == "synflow" and chain.formless.keys().isdisjoint(range(len(units)))
-    if budget.latency is not None and by_flow:
+    picked: list[Kept] = []
+    if budget.latency is not None and choices.allot == "flow":
+        if without := [unit.name for index, unit in enumerate(units) if index in chain.formless]:
+            raise PlanError(f'allot "flow": no flow is known of {without[0]}; allot "shares" needs none')
         room = room_within(budget, units, whole)
         picked = put_back(room, _bought(room, layout, given, choices.direction), choose)
-    else:
-        picked = []
     if not picked:
         picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
@@ -217,6 +223,7 @@ def plan_on(
             blocks=blocks,
             score=score,
             direction=choices.direction,
+            **({} if budget.latency is None else {"allot": choices.allot}),
             **({"seed": choices.seed} if score == "random" else {}),
         ),
     )

@@ -88,12 +88,17 @@ def put_back(room: Room, kept: Sequence[Kept], choose: Choose) -> list[Kept]:
 
         def short(at: int, number: int = len(stay) + 1) -> Fraction:
             block, choice = kept[at]
-            return Fraction(number * len(block), units) - len(choice.kept)
+            return below_share(block, len(choice.kept), number, units)
 
         at = max(growing, key=short)
         block, choice = kept[at]
         gone = frozenset(block) - fitting - frozenset(choice.kept)
         kept[at] = block, choose(block, len(choice.kept) + 1, stay=frozenset(choice.kept), gone=gone)
+
+
+def below_share(block: Sequence[int], kept: int, number: int, units: int) -> Fraction:
+    """By how many units a block that keeps so many is below its share of a ``number`` of all ``units``."""
+    return Fraction(number * len(block), units) - kept
 
 
 def _units(kept: Iterable[Kept]) -> list[int]:

@@ -114,10 +114,11 @@ def test_a_unit_without_which_the_model_seems_slower_saves_nothing(model, frames
     assert all(unit.times_as_fast < 1 for unit in found.units)
 
 
+@pytest.mark.parametrize("allot", ["shares", "flow"])
 @pytest.mark.parametrize("limit", [Limit(speedup=1.5), Limit(speedup=2.0), Limit(latency_ms=0.7)])
-def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit):
+def test_a_plan_is_within_the_limit_and_no_unit_more_would_be(within, limit, allot):
     meter = Stopwatch()
-    found = within(limit, meter)
+    found = within(limit, meter, allot=allot)
     whole = found.whole_ms
     assert found.limit_ms == pytest.approx(0.7 if limit.speedup is None else whole / limit.speedup)
     assert found.reading.ms <= found.limit_ms + 1e-9

@@ -3,9 +3,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import torch
 
-from toolchain.models import create_model
+from toolchain.errors import PlanError
 from toolchain.pruning import Budget, Choices, knapsack, plan_on
 from toolchain.pruning.budget import Latency, Room
 from toolchain.pruning.knapsack import most_flow
@@ -70,15 +69,35 @@ def test_states_that_are_carried_along_stay_within_memory(model, monkeypatch):
     assert max(taken) <= 16
 
 
-def test_a_plan_within_a_latency_has_no_room_for_another_unit(model, frames):
+@pytest.mark.parametrize("allot", ["shares", "flow"])
+def test_a_plan_within_a_latency_has_no_room_for_another_unit(model, frames, allot):
     units = find_units(model, frames)
     latency = Latency(limit_ms=0.6, whole_ms=1.2, saved_ms=SAVED)
-    plan = plan_on(np.eye(9), model, frames, units, Choices(budget=Budget(latency=latency)))
+    plan = plan_on(np.eye(9), model, frames, units, Choices(budget=Budget(latency=latency), allot=allot))
     taken = 1.2 - sum(saved for index, saved in enumerate(SAVED) if index not in plan.kept)
     assert taken <= 0.6
     assert all(taken + SAVED[index] > 0.6 for index in range(9) if index not in plan.kept)
     assert plan.settings["latency"] == {"limit_ms": 0.6, "whole_ms": 1.2, "saved_ms": SAVED}
+    assert plan.settings["allot"] == allot
     assert all(set(block).intersection(plan.kept) for block in plan.blocks)
+
+
+def test_the_most_flow_goes_to_quick_units_and_shares_to_all_blocks(model, frames):
+    # Three blocks of three; a unit of the first takes a tenth of another. 0.51 ms are left: each block's share of six units is
+    # 0.02 + 0.2 + 0.2 ms, with the last quick one 0.43, and then no other fits.
+    units = find_units(model, frames)
+    blocks = np.kron(np.eye(3), np.ones((3, 3)))
+    latency = Latency(limit_ms=0.51, whole_ms=0.63, saved_ms=(0.01,) * 3 + (0.1,) * 6)
+
+    def kept_in_each(allot):
+        choices = Choices(budget=Budget(latency=latency), blocks=3, allot=allot)
+        plan = plan_on(blocks, model, frames, units, choices)
+        return [len(set(block).intersection(plan.kept)) for block in plan.blocks], plan.log_flow
+
+    (shares, flow_of_shares), (flow, most_flow_of_all) = kept_in_each("shares"), kept_in_each("flow")
+    assert shares == [3, 2, 2]
+    assert flow[0] == 3
+    assert most_flow_of_all >= flow_of_shares
 
 
 @pytest.mark.parametrize("score", ["medoid", "l1", "random"])
@@ -91,11 +110,15 @@ def test_other_scores_keep_within_the_latency_too(model, frames, score):
     assert all(taken + SAVED[index] > 0.6 for index in range(9) if index not in plan.kept)
 
 
-def test_a_model_whose_units_have_no_linear_form_goes_by_the_medoid():
-    model = create_model("mcldnn", 5, 64, generator=torch.Generator().manual_seed(0)).eval()
-    frames = np.random.default_rng(0).normal(size=(16, 2, 64)).astype(np.float32)
-    units = find_units(model, frames)
-    saved = tuple(0.0 if unit.kind == "fixed" else 0.1 for unit in units)
-    latency = Latency(limit_ms=0.92, whole_ms=1.0, saved_ms=saved)
-    plan = plan_on(np.eye(len(units)), model, frames, units, Choices(budget=Budget(latency=latency)))
-    assert 1.0 - sum(saved[index] for index in range(len(units)) if index not in plan.kept) <= 0.92
+def test_a_unit_without_a_linear_form_is_no_matter_of_flow(gated, frames):
+    units = find_units(gated, frames)
+    budget = Budget(latency=Latency(limit_ms=0.6, whole_ms=1.2, saved_ms=SAVED))
+    plan = plan_on(np.eye(9), gated, frames, units, Choices(budget=budget))
+    assert 1.2 - sum(saved for index, saved in enumerate(SAVED) if index not in plan.kept) <= 0.6
+    with pytest.raises(PlanError, match=r'allot "flow": no flow is known of stages.1.1; allot "shares" needs none'):
+        plan_on(np.eye(9), gated, frames, units, Choices(budget=budget, allot="flow"))
+
+
+def test_the_most_flow_is_asked_for_where_flow_chooses():
+    with pytest.raises(PlanError, match='allot "flow" is for score "synflow"; with score "l1" blocks have shares'):
+        Choices(allot="flow", score="l1")

@@ -198,13 +198,8 @@ def test_l1_keeps_the_units_of_the_largest_weights(model, frames):
     assert [plan.units[index].name for index in plan.kept] == ["stages.0.2", "stages.2.1"]
 
 
-def test_a_block_with_a_unit_that_has_no_linear_form_goes_by_the_medoid_and_says_so(model, frames):
-    class Gate(nn.Module):
-        def forward(self, x):
-            return x * torch.sigmoid(x)
-
-    model.stages[1][1].branch.insert(2, Gate())
-    plan = plan_layers(model, frames, keep=4, blocks=3)
+def test_a_block_with_a_unit_that_has_no_linear_form_goes_by_the_medoid_and_says_so(gated, frames):
+    plan = plan_layers(gated, frames, keep=4, blocks=3)
     expected = tuple("medoid" if 4 in block else "synflow" for block in plan.blocks)
     assert plan.scored_by == expected
     assert set(expected) == {"medoid", "synflow"}
