@@ -15,6 +15,7 @@ from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdou
 from deploy.names import RUNTIME_NAMES, Precision
 
 if TYPE_CHECKING:
+    from deploy.latency import Measurement
     from deploy.profiling import Profile
 
 # Timed seconds a process.
@@ -150,7 +151,7 @@ def profile(
     for name, each in measured.items():
         if json_path != "-":
             _show(name, each, bundle_path, against_path)
-        _warn(name, each)
+        _warn(name, each.measurement)
     failed = [str(each) for each in found.values() if isinstance(each, Exception)]
     if failed:
         raise click.ClickException("\n".join(failed))
@@ -209,7 +210,12 @@ def _measure_there(
 
     if twice := next((each for each in devices if devices.count(each) > 1), None):
         raise click.UsageError(f"{twice} is named twice; one measurement runs on a device at a time")
-    connections = [Connection(parse_device(each)) for each in devices]
+    parsed = [parse_device(each) for each in devices]
+    places = [(each.host.lower(), each.port) for each in parsed]
+    if alike := next((each for each in places if places.count(each) > 1), None):
+        same = [each for each, place in zip(devices, places, strict=True) if place == alike]
+        raise click.UsageError(f"{' and '.join(same)} are one device; one measurement runs on a device at a time")
+    connections = [Connection(each) for each in parsed]
     subject = open_subject(bundle_path)
     against = open_subject(against_path) if against_path else None
     # A profile of the user's own is not on the device.
@@ -241,14 +247,15 @@ def _show_trtexec(
     from deploy.trtexec import records_of
 
     records = records_of(
-        trtexec_path, open_bundle(bundle_path), target=load_target(target).name, precision=precision, batch=batch
+        trtexec_path, open_bundle(bundle_path), target=load_target(target), precision=precision, batch=batch
     )
     if json_path:
         write_json(json_path, {"latency": [record.to_json() for record in records]})
-    if json_path != "-":
-        for record in records:
-            found = Measurement(models={BUNDLE: ModelLatency(record=record, samples_ns=())}, ratio=None)
+    for record in records:
+        found = Measurement(models={BUNDLE: ModelLatency(record=record, samples_ns=())}, ratio=None)
+        if json_path != "-":
             stdout().print(latency_table(found, {BUNDLE: str(bundle_path)}))
+        _warn(record.precision if len(records) > 1 else "", found)
 
 
 def _to_json(measured: dict[str, Profile], *, several: bool) -> dict[str, Any]:
@@ -275,8 +282,8 @@ def _show(name: str, profile: Profile, bundle_path: Path, against_path: Path | N
         console.print(layer_table(profile.layers))
 
 
-def _warn(name: str, profile: Profile) -> None:
+def _warn(name: str, measurement: Measurement) -> None:
     from deploy.latency_table import reservations
 
-    for sentence in reservations(profile.measurement):
+    for sentence in reservations(measurement):
         stderr.print(f"note: {name}{': ' if name else ''}{sentence}")

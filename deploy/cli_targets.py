@@ -9,7 +9,18 @@ import click
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stdout, write_json
 
 
+class Targets(click.Group):
+    """The group, whose ``--json [FILE]`` takes the command behind it for no FILE."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments of the list of all."""
+        if "--json" in args[:-1] and (behind := args[args.index("--json") + 1]) in self.commands:
+            raise click.UsageError(f"--json goes behind {behind}", ctx)
+        return super().parse_args(ctx, args)
+
+
 @click.group(
+    cls=Targets,
     context_settings=CONTEXT,
     invoke_without_command=True,
     epilog="\b\nExamples:\n  thinwave targets\n  thinwave targets show jetson-orin-nano-8gb\n"

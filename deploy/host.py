@@ -47,7 +47,7 @@ def processor_facts(root: Path = ROOT) -> dict[str, JsonValue]:
     return {
         "machine": machine(),
         "device": read_text(root / "proc/device-tree/model"),
-        "cpu_model": _first(r"^model name\s*:\s*(.+)$", cpuinfo),
+        "cpu_model": _first(r"^model name\s*:\s*(.+)$", cpuinfo) or _arm_parts(cpuinfo),
         "cores": os.cpu_count(),
         "vector_bits": _vector_bits(cpuinfo),
         "last_level_cache_bytes": _last_level_cache_bytes(root),
@@ -88,6 +88,14 @@ def package_version(name: str) -> str | None:
 def _first(pattern: str, text: str) -> str | None:
     found = re.search(pattern, text, flags=re.MULTILINE)
     return found.group(1).strip() if found else None
+
+
+def _arm_parts(cpuinfo: str) -> str | None:
+    """How Arm's kernels name the kinds of cores: by numbers of who made them and what they are; 0x41, 0xd0b: Cortex-A76."""
+    fields = ("CPU implementer", "CPU part")
+    made, part = (re.findall(rf"^{field}\s*:\s*(0x[0-9a-f]+)$", cpuinfo, flags=re.MULTILINE) for field in fields)
+    kinds = sorted({f"implementer {who}, part {what}" for who, what in zip(made, part, strict=False)})
+    return "; ".join(kinds) or None
 
 
 def _vector_bits(cpuinfo: str) -> int | None:

@@ -28,7 +28,9 @@ ROWS: dict[str, Callable[[LatencyRecord], str]] = {
     "p99": lambda record: _figure(record.p99_ms),
     "max": lambda record: _figure(record.max_ms),
     "runs": lambda record: f"{record.runs:,}",
-    "executed in": lambda record: record.precision,
+    "executed in": lambda record: (
+        f"{record.precision}, {asked}" if (asked := _condition(record, "precision_is")) else record.precision
+    ),
     "frames a second": lambda record: f"{frames_per_s(record):,.0f}",
     "memory": lambda record: _or_unknown(record, "memory_bytes", lambda size: f"{size / 2**20:.1f} MiB"),
     "energy a run": lambda record: _or_unknown(
@@ -141,6 +143,11 @@ def reservations(measurement: Measurement) -> Iterator[str]:
         written = _condition(record, "file_precision")
         if written not in (None, record.precision):
             yield f"{name}: the file is {written}, and {record.runtime} executed {record.precision}"
+        if _condition(record, "precision_is"):
+            asked = f"{record.runtime} was asked for {record.precision} and chooses by layer"
+            yield f"{name}: {asked}: what it executed is not known"
+        if what := _condition(record, "latency_is"):
+            yield f"{name}: these times are {what}; times measured from host to host are longer"
     record = next(iter(measurement.models.values())).record
     if (_condition(record, "processes") or 0) < GOOD_PROCESSES:
         yield f"fewer than {GOOD_PROCESSES} processes: the intervals are wide and may mislead"

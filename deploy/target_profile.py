@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from deploy.batches import MOST_BATCH
 from deploy.names import MeasuredWith, Precision
@@ -17,6 +17,9 @@ from deploy.strict_reading import Strict
 READ_HERE = "read from the machine"
 Source = Literal["vendor", "computed", "measured here", "assumed", "read from the machine"]
 Text = Annotated[str, StringConstraints(min_length=1)]
+# No figure of a device is outside of these, in any unit that is used here: what is computed of two of them stays a number.
+LEAST, MOST = 1e-6, 1e15
+Amount = Annotated[float, Field(ge=LEAST, le=MOST)]
 
 
 class Figure(Strict):
@@ -35,7 +38,14 @@ class Figure(Strict):
             raise ValueError(f'a figure has a value, or the source "{READ_HERE}", and never both')
         if self.value is not None and self.value <= 0:
             raise ValueError(f"got {self.value:g}, expected more than 0; leave out what the device does not have")
+        if self.value is not None and not LEAST <= self.value <= MOST:
+            raise ValueError(f"got {self.value:g}, expected {LEAST:g} to {MOST:g}; mind the unit in the name")
         return self
+
+    def whole(self, name: str) -> None:
+        """Raise ValueError where a number of things is none."""
+        if self.value is not None and self.value % 1:
+            raise ValueError(f"{name} = {self.value:g}: expected a whole number")
 
 
 class Identity(Strict):
@@ -81,6 +91,9 @@ class Efficiency(Strict):
             raise ValueError(f"{unsaid[0]} cannot be read from a machine; say what is assumed")
         if figures["factor"] <= 1:
             raise ValueError(f"factor = {figures['factor']:g}: expected more than 1")
+        for name in ("share_of_peak", "share_of_bandwidth"):
+            if figures[name] > 1:
+                raise ValueError(f"{name} = {figures[name]:g}: expected a part of what is reached at best, at most 1")
         return self
 
 
@@ -95,6 +108,11 @@ class Processor(Strict):
     peaks: Peaks | None = None
     efficiency: Efficiency | None = None
 
+    @model_validator(mode="after")
+    def _whole_cores(self) -> Processor:
+        self.cores.whole("cores")
+        return self
+
 
 class Accelerator(Strict):
     """The GPU; ``peaks`` are those of all of it, at ``clock_mhz``."""
@@ -105,6 +123,11 @@ class Accelerator(Strict):
     clock_mhz: Figure
     peaks: Peaks
     efficiency: Efficiency | None = None
+
+    @model_validator(mode="after")
+    def _whole_cores(self) -> Accelerator:
+        self.cores.whole("cores")
+        return self
 
 
 class Memory(Strict):
@@ -123,12 +146,12 @@ class PowerMode(Strict):
 
     name: Text
     source: Source
-    watts: PositiveFloat | None = None
+    watts: Amount | None = None
     cores: PositiveInt | None = None
-    cpu_mhz: PositiveFloat | None = None
+    cpu_mhz: Amount | None = None
     gpu_cores: PositiveInt | None = None
-    gpu_mhz: PositiveFloat | None = None
-    gbytes_per_s: PositiveFloat | None = None
+    gpu_mhz: Amount | None = None
+    gbytes_per_s: Amount | None = None
 
 
 class JetPack(Strict):
@@ -175,6 +198,8 @@ class Target(Strict):
     def _names_that_there_are(self) -> Target:
         if self.measuring.runtime not in self.runtimes:
             raise ValueError(f"measuring.runtime {self.measuring.runtime} is not among runtimes {list(self.runtimes)}")
+        if (cores := self.processor.cores.value) is not None and self.measuring.threads > cores:
+            raise ValueError(f"measuring.threads = {self.measuring.threads}, and the processor has {cores:g} cores")
         for jetpack in self.jetpacks:
             if unknown := [name for name in jetpack.runtimes if name not in self.runtimes]:
                 raise ValueError(f"jetpack {jetpack.version}: {unknown[0]} is not among runtimes {list(self.runtimes)}")

@@ -71,9 +71,10 @@ def how_known(target: Target, root: Path = ROOT) -> str | None:
     return _known_by(target, machine(), read_text(root / DEVICE_TREE) or "")
 
 
-def check_is_here(target: Target) -> None:
-    """Raise TargetError where this machine is not one that the profile describes."""
-    way_out = "run the command on the device itself, or name the device with --device"
+def check_is_here(
+    target: Target, way_out: str = "run the command on the device itself, or name the device with --device"
+) -> None:
+    """Raise TargetError where this machine is not one that the profile describes, with the way out."""
     check_is(target, machine(), read_text(ROOT / DEVICE_TREE) or "", whose="this machine", way_out=way_out)
 
 

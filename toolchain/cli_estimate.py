@@ -116,7 +116,7 @@ def _calibrated(
     from toolchain.estimates import calibrate, calibration_path, check_writable, power_mode_here, write_calibration
     from toolchain.report.estimate_text import calibration_table, worst_in_words
 
-    check_is_here(target)
+    check_is_here(target, way_out="calibrate on the device itself, and bring its file here with --calibration")
     if power_mode not in (None, mode := power_mode_here()):
         raise EstimateError(
             f"power mode {power_mode}: this machine is in {mode or 'none that it tells'}, and is calibrated as it is; set it "

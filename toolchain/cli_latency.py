@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from deploy.cli_options import FOLDER
-from deploy.names import PRECISIONS, RUNTIME_NAMES, Precision
+from deploy.names import PRECISIONS, RUNTIME_NAMES, TRTEXEC, Precision
+from deploy.suggestion import did_you_mean
 from toolchain.errors import ToolchainError
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def within_of(
         return None
     if wheels and not device:
         raise ToolchainError("--wheels is for what --device names")
+    if wheels and not wheels.is_dir():
+        raise ToolchainError(f"--wheels {wheels}: is no folder; expected one of wheels")
     if estimated and device:
         raise ToolchainError("--estimated needs no --device, and --device measures; give one")
     if device and target is None:
@@ -143,12 +146,13 @@ def _meter(
     estimated: bool,
 ) -> Meter:
     from deploy.targets import is_here
-    from toolchain.estimates import Settings
+    from toolchain.estimates import Settings, check_runtime
     from toolchain.latency_budget import EstimatedMeter, MeasuredMeter
 
     chosen_precision = precision or target.measuring.precision
     chosen_runtime = runtime or target.measuring.runtime
     if device is None and (estimated or not is_here(target)):
+        check_runtime(target, chosen_runtime)
         if not estimated:
             log.warning("%s is not this machine: latencies are estimated; measure with --device", target.name)
         settings = Settings(runtime=runtime, power_mode=power_mode)
@@ -192,8 +196,14 @@ def _there(
     from deploy.remote.connection import Connection
     from deploy.remote.device_side import Settings
     from deploy.remote.measuring import profile_there
+    from deploy.remote.setting_up import extras_for
 
     connection = Connection(parse_device(device))
+    # Before any work.
+    if runtime not in (*RUNTIME_NAMES, TRTEXEC):
+        near = did_you_mean(runtime, RUNTIME_NAMES)
+        raise ToolchainError(f'no runtime is named "{runtime}"{near}; there are: {", ".join(RUNTIME_NAMES)}')
+    extras_for(device, runtime, target)
 
     def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
         settings = Settings(

@@ -19,6 +19,8 @@ NAMES = {"openvino": "openvino", "tensorrt": "polygraphy"}
 
 def wheels_in(folder: Path, extras: Sequence[str], python: Python, architecture: str) -> list[Path]:
     """The wheels in a folder; raises DeviceError where there are none, with the command that fetches them."""
+    if folder.exists() and not folder.is_dir():
+        raise DeviceError(f"{folder}: is no folder; expected one of wheels")
     found = sorted(folder.glob("*.whl"))
     if not found:
         command = download_command(folder, extras, python, architecture)

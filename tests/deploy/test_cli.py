@@ -233,6 +233,14 @@ def test_targets_here_says_how_it_knows(capsys):
     assert json.loads(capsys.readouterr().out)["processor"]["cores"] == os.cpu_count()
 
 
+@pytest.mark.parametrize("words", [("here",), ("show", "raspberry-pi-5"), ("check", "my.toml")])
+def test_json_of_all_targets_takes_no_command_for_a_file(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert run("targets", "--json", *words) == 2
+    assert f"--json goes behind {words[0]}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def times(tmp_path):
     """A file as trtexec --exportTimes leaves it."""
@@ -249,7 +257,12 @@ def test_profile_reads_what_trtexec_measured(bundle_folder, times, capsys):
     assert row["p50_ms"] == 2.0
     assert "without the host's call" in row["conditions"]["latency_is"]
     assert run(*words) == 0
-    assert "jetson-nano: trtexec" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "jetson-nano: trtexec" in shown.out
+    assert "fp16, as asked for" in shown.out
+    notes = " ".join(shown.err.split())
+    assert "trtexec was asked for fp16 and chooses by layer" in notes
+    assert "these times are transfers and work by the GPU's clock, without the host's call" in notes
 
 
 @pytest.mark.parametrize("option", [("--runtime", "onnxruntime"), ("--layers",), ("--official",), ("--processes", 5)])

@@ -45,12 +45,21 @@ def test_x86_processor(tmp_path):
 
 
 def test_arm_board_is_named_by_its_device_tree(tmp_path):
-    write(tmp_path / "proc/cpuinfo", "processor\t: 0\nFeatures\t: fp asimd evtstrm\n")
+    core = (
+        "processor\t: 0\nFeatures\t: fp asimd evtstrm\nCPU implementer\t: 0x41\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\n"
+    )
+    write(tmp_path / "proc/cpuinfo", f"{core}\n{core}")
     write(tmp_path / "proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
     facts = host.processor_facts(tmp_path)
     assert facts["device"] == "Raspberry Pi 5 Model B Rev 1.0"
     assert facts["vector_bits"] == 128
-    assert facts["cpu_model"] is None
+    assert facts["cpu_model"] == "implementer 0x41, part 0xd0b"
+
+
+def test_cores_of_two_kinds_are_named_both(tmp_path):
+    parts = [f"CPU implementer\t: 0x41\nCPU part\t: {part}\n" for part in ("0xd08", "0xd03", "0xd08")]
+    write(tmp_path / "proc/cpuinfo", "\n".join(parts))
+    assert host.processor_facts(tmp_path)["cpu_model"] == "implementer 0x41, part 0xd03; implementer 0x41, part 0xd08"
 
 
 def test_unknown_is_none(tmp_path):

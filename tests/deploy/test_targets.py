@@ -139,6 +139,10 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     [
         ("threads = 1", "thread = 1", r'measuring\.thread: unknown key, did you mean "threads"\?'),
         ("threads = 1", "threads = 0", r"measuring\.threads: got 0, expected greater than 0"),
+        ("threads = 1", "threads = 64", r"measuring\.threads = 64, and the processor has 4 cores"),
+        ("value = 4, ", "value = 1.5, ", r"cores = 1\.5: expected a whole number"),
+        ("value = 4, ", "value = 1e300, ", r"processor\.cores: got 1e\+300, expected 1e-06 to 1e\+15; mind the unit"),
+        ("value = 4, ", "value = 1e-310, ", r"processor\.cores: got 1e-310, expected 1e-06 to 1e\+15; mind the unit"),
         ("batch = 1", "batch = 65537", r"measuring\.batch: got 65537, expected less than or equal to 65536"),
         (
             'precision = "fp32"',

@@ -11,6 +11,8 @@ from deploy.runtimes import RUNTIMES
 from deploy.strict_reading import Strict
 from deploy.target_profile import READ_HERE, Figure
 from deploy.targets import list_targets, load_target
+from toolchain.errors import EstimateError
+from toolchain.estimates.assumed import assumed_constants
 
 FILES = sorted(file.name for file in resources.files("targets").iterdir() if file.name.endswith(".toml"))
 
@@ -88,8 +90,15 @@ def test_every_file_is_listed():
 
 def test_the_profile_in_the_readme_is_one(tmp_path):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```toml\n(name = .*?)```", readme, flags=re.DOTALL)
+    (text, more) = re.findall(r"```toml\n((?:name|processor.peaks).*?)```", readme, flags=re.DOTALL)
     assert len(text.splitlines()) <= 10
     path = tmp_path / "my-board.toml"
     path.write_text(text, encoding="utf-8")
-    assert load_target(path).name == "my-board"
+    target = load_target(path)
+    assert target.name == "my-board"
+    with pytest.raises(EstimateError, match=r"does not say processor\.peaks"):
+        assumed_constants(target, "onnxruntime", "fp32")
+    path.write_text(text + more, encoding="utf-8")
+    constants, factor = assumed_constants(load_target(path), "onnxruntime", "fp32")
+    # 14.4e9 operations a second at half of that, two a multiply-accumulate.
+    assert (constants.gmacs_per_s, factor) == (3.6, 3.0)

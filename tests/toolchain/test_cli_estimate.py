@@ -103,6 +103,7 @@ def test_a_model_against_itself_is_once_as_fast(thinwave_here, plain):
         (["none.onnx"], "there is no such file"),
         (["--calibrate", "--runtime", "onnx"], 'no runtime is named "onnx"'),
         (["--calibrate", "--target", "jetson-nano"], "jetson-nano is of architecture aarch64, and this machine is"),
+        (["--calibrate", "--target", "jetson-nano"], "and bring its file here with --calibration"),
     ],
 )
 def test_what_cannot_be_estimated_ends_in_one_message(refused_here, plain, options, message):

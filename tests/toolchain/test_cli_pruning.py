@@ -194,6 +194,23 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         (["W", "--speedup", "2", "--device", "there", "--target", "x86-cpu"], "there: is no address of a device"),
         (["W", "--speedup", "2", "--wheels", "w"], "--wheels"),
         (["W", "--speedup", "2", "--runtime", "onnx"], 'no runtime is named "onnx"'),
+        (["W", "--speedup", "2", "--target", "jetson-nano", "--runtime", "nope"], '"nope" is none of its runtimes'),
+        (
+            ["W", "--speedup", "2", "--device", "ssh://there", "--target", "x86-cpu", "--runtime", "openvno"],
+            'no runtime is named "openvno", did you mean "openvino"',
+        ),
+        (
+            ["W", "--speedup", "2", "--device", "ssh://there", "--target", "x86-cpu", "--runtime", "best"],
+            'no runtime is named "best"',
+        ),
+        (
+            ["W", "--speedup", "2", "--device", "ssh://there", "--target", "jetson-nano"],
+            "ssh://there: jetson-nano is measured by its own trtexec",
+        ),
+        (
+            ["W", "--speedup", "2", "--device", "ssh://there", "--target", "x86-cpu", "--wheels", "W"],
+            "is no folder; expected one of wheels",
+        ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
         (["none.safetensors", "--keep", "0"], "'--keep': '0' is neither a number of units from 1"),
         (["none.safetensors", "--keep", "1.5"], "nor a fraction of them over 0 and up to 1"),

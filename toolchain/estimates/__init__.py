@@ -9,7 +9,15 @@ from toolchain.estimates.calibration import (
     read_calibration,
     write_calibration,
 )
-from toolchain.estimates.estimating import Estimate, LayerEstimate, Settings, basis_of, estimate, modes_of
+from toolchain.estimates.estimating import (
+    Estimate,
+    LayerEstimate,
+    Settings,
+    basis_of,
+    check_runtime,
+    estimate,
+    modes_of,
+)
 
 __all__ = [
     "Calibration",
@@ -19,6 +27,7 @@ __all__ = [
     "basis_of",
     "calibrate",
     "calibration_path",
+    "check_runtime",
     "check_writable",
     "estimate",
     "modes_of",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from deploy.names import Precision
 from deploy.target_profile import Accelerator, Figure, Peaks, PowerMode, Processor, Target
 from toolchain.errors import EstimateError
@@ -39,21 +41,28 @@ def assumed_constants(
     efficiency = part.efficiency
     kernel_us = _value(efficiency.kernel_us) / faster
     gbytes_per_s = mode.gbytes_per_s or _value(target.memory.gbytes_per_s)
-    constants = Constants(
-        call_us=_value(efficiency.call_us) / processor_faster,
-        product_us=kernel_us,
-        pointwise_us=None,
-        other_us=kernel_us,
-        gmacs_per_s=_peak(part.peaks, precision) * faster * wider * _value(efficiency.share_of_peak) / OPS_A_MAC,
-        gbytes_per_s=gbytes_per_s * _value(efficiency.share_of_bandwidth),
-        # Of what else the constants say nothing is assumed.
-        half_sum=0.0,
-        half_channels=0.0,
-        channel_block=1,
-        half_mbytes=1.0,
-        memory_gbytes_per_s=None,
-        skips_padding=on_processor,
-    )
+    try:
+        constants = Constants(
+            call_us=_value(efficiency.call_us) / processor_faster,
+            product_us=kernel_us,
+            pointwise_us=None,
+            other_us=kernel_us,
+            gmacs_per_s=_peak(part.peaks, precision) * faster * wider * _value(efficiency.share_of_peak) / OPS_A_MAC,
+            gbytes_per_s=gbytes_per_s * _value(efficiency.share_of_bandwidth),
+            # Of what else the constants say nothing is assumed.
+            half_sum=0.0,
+            half_channels=0.0,
+            channel_block=1,
+            half_mbytes=1.0,
+            memory_gbytes_per_s=None,
+            skips_padding=on_processor,
+        )
+    except ValidationError as refused:
+        wrong = refused.errors()[0]
+        raise EstimateError(
+            f"target {target.name}: its figures make {wrong['loc'][0]} = {wrong['input']:.4g}, which no device has; check "
+            "them with `thinwave targets show`"
+        ) from refused
     return constants, _value(efficiency.factor)
 
 

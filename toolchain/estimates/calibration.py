@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from deploy.errors import RuntimeNotFoundError
 from deploy.host import processor_facts
@@ -21,7 +21,7 @@ from deploy.strict_reading import Strict, read_strictly
 from deploy.target_profile import Target
 from deploy.targets import is_here
 from toolchain.errors import EstimateError
-from toolchain.estimates.roofline import Constants
+from toolchain.estimates.roofline import Above0, Constants
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class Compared(Strict):
     """A network that was measured and estimated."""
 
     name: str
-    measured_ms: PositiveFloat
-    estimated_ms: PositiveFloat
+    measured_ms: Above0
+    estimated_ms: Above0
 
     @property
     def error(self) -> float:
@@ -137,7 +137,7 @@ def calibration_here(
     except EstimateError as error:
         log.warning("%s", error)
         return None
-    if found.cpu_model != processor_facts()["cpu_model"]:
+    if found.cpu_model is None or found.cpu_model != processor_facts()["cpu_model"]:
         # A home that several machines share.
         return None
     try:

@@ -98,9 +98,10 @@ def estimate(
     calibration = _calibration(target, precision, settings, mode)
     if calibration is not None:
         constants, factor = calibration.constants, calibration.factor
+        where = calibration.cpu_model or "a processor that does not say which"
         basis = (
-            f"calibrated {calibration.date} on {calibration.cpu_model or 'this machine'}: {LEVEL:.0%} of "
-            f"{len(calibration.held_out)} models not used for fitting lay within"
+            f"calibrated {calibration.date} on {where}: {LEVEL:.0%} of {len(calibration.held_out)} models not used for "
+            "fitting lay within"
         )
     else:
         constants, factor = assumed_constants(target, runtime, precision, threads=threads, power_mode=mode)

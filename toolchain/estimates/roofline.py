@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from deploy.bundle import Layer
 from deploy.names import Precision
@@ -34,6 +34,9 @@ POINTWISE = frozenset(
 )
 # One step waits for the one before it: no roofline of the whole says how long that takes.
 RECURRENT = frozenset({"GRU", "LSTM", "RNN", "Loop", "Scan"})
+# Wider than any device: within them every estimate is a number.
+AtLeast0 = Annotated[float, Field(ge=0.0, le=1e9)]
+Above0 = Annotated[float, Field(ge=1e-6, le=1e12)]
 
 
 class Constants(Strict):
@@ -48,17 +51,17 @@ class Constants(Strict):
     ``skips_padding``: products with padding take no time.
     """
 
-    call_us: NonNegativeFloat
-    product_us: NonNegativeFloat
-    pointwise_us: NonNegativeFloat | None
-    other_us: NonNegativeFloat
-    gmacs_per_s: PositiveFloat
-    gbytes_per_s: PositiveFloat
-    half_sum: NonNegativeFloat
-    half_channels: NonNegativeFloat
-    channel_block: PositiveInt
-    half_mbytes: PositiveFloat
-    memory_gbytes_per_s: PositiveFloat | None
+    call_us: AtLeast0
+    product_us: AtLeast0
+    pointwise_us: AtLeast0 | None
+    other_us: AtLeast0
+    gmacs_per_s: Above0
+    gbytes_per_s: Above0
+    half_sum: AtLeast0
+    half_channels: AtLeast0
+    channel_block: Annotated[int, Field(ge=1, le=1024)]
+    half_mbytes: Above0
+    memory_gbytes_per_s: Above0 | None
     skips_padding: bool
 
 

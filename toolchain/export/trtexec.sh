@@ -42,8 +42,14 @@ if [ ! -x "$trtexec" ]; then
   echo "trtexec.sh: trtexec is not here, neither on the PATH nor in /usr/src/tensorrt/bin; install JetPack's TensorRT" >&2
   exit 2
 fi
-# Without what JSON would have to be told otherwise.
-device=$(tr -d '\000-\037"\\' < "${THINWAVE_DEVICE_MODEL:-/proc/device-tree/model}" 2>/dev/null || echo unknown)
+# What is this device? Without what JSON would have to be told otherwise.
+root=${THINWAVE_ROOT:-}
+plain() { tr '\000' ' ' | tr -d '\001-\037"\\' | sed 's/ *$//'; }
+device=$(plain 2>/dev/null < "$root/proc/device-tree/model") || device=unknown
+device_tree=$(plain 2>/dev/null < "$root/proc/device-tree/compatible") || device_tree=
+# Modes have numbers that differ by board and release, and names.
+number=$(sed -n 's/.*pmode:0*\([0-9][0-9]*\).*/\1/p' "$root/var/lib/nvpmodel/status" 2>/dev/null) || number=
+power_mode=$(sed -n "s/.*POWER_MODEL  *ID=${number:-none}  *NAME=\([^ >]*\).*/\"\1\"/p" "$root/etc/nvpmodel.conf" 2>/dev/null) || power_mode=
 version=$(dpkg-query -W -f '${Version}' libnvinfer8 2>/dev/null || dpkg-query -W -f '${Version}' tensorrt 2>/dev/null || echo unknown)
 
 for precision in $precisions; do
@@ -67,7 +73,9 @@ for precision in $precisions; do
   done
   rm -f "$out/engine"
   # Last: a folder that has it is whole.
-  printf '{"model_sha256": "%s", "precision": "%s", "batch": 1, "tensorrt": "%s", "device": "%s"}\n' \
-    "$(sha256sum "$model" | cut -d ' ' -f 1)" "$precision" "$version" "$device" > "$out/about.json"
+  printf '{"model_sha256": "%s", "precision": "%s", "batch": 1, "tensorrt": "%s", "device": "%s", "machine": "%s", ' \
+    "$(sha256sum "$model" | cut -d ' ' -f 1)" "$precision" "$version" "$device" "$(uname -m)" > "$out/about.partial"
+  printf '"device_tree": "%s", "power_mode": %s}\n' "$device_tree" "${power_mode:-null}" >> "$out/about.partial"
+  mv "$out/about.partial" "$out/about.json"
 done
 echo "done: thinwave profile BUNDLE --from-trtexec trtexec-times --target NAME reads trtexec-times"

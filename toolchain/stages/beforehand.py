@@ -29,7 +29,9 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
     cores = len(usable_cores())
     if recipe.run.threads > cores:
         raise RecipeError(f"run.threads = {recipe.run.threads}: this process may use {cores} cores; 0 takes them all")
-    check_is_here(load_target(recipe.profile.target))
+    check_is_here(
+        load_target(recipe.profile.target), way_out="name this machine's, and profile the bundles on that one"
+    )
     cores_for(recipe.profile.threads)
     version_here(recipe.profile.runtime)
     for (table, key), text in files_in(recipe).items():

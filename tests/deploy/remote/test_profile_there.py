@@ -300,8 +300,10 @@ def test_a_runtime_that_is_not_installed_over_ssh_is_told(machine, bundle_folder
     assert "onnxruntime-cuda is not installed over ssh" in said.stderr
 
 
-def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, bundle_folder, tmp_path):
-    other, nobody = machine.address(f"{machine.home}/other"), machine.address(port=1)
+def test_of_several_devices_one_that_fails_does_not_stop_the_others(machine, sshd, bundle_folder, tmp_path):
+    # The same machine, as if another were behind this port.
+    machine.know(second := sshd())
+    other, nobody = machine.address(f"{machine.home}/other", port=second), machine.address(port=1)
     # Which form the file has does not hang on how many failed.
     profile(machine, bundle_folder(), "--device", nobody, "--json", tmp_path / "one.json", code=2)
     assert set(json.loads((tmp_path / "one.json").read_text())["devices"]) == {machine.address()}

@@ -12,6 +12,7 @@ from toolchain.estimates import (
     Calibration,
     calibrate,
     calibrating,
+    calibration,
     calibration_path,
     estimate,
     read_calibration,
@@ -120,6 +121,36 @@ def test_what_is_no_calibration_is_refused(tmp_path, text, said):
         read_calibration(path)
     with pytest.raises(EstimateError, match="No such file"):
         read_calibration(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"constants": {"half_mbytes": 1e-200}},
+        {"constants": {"gmacs_per_s": 1e-310}},
+        {"constants": {"call_us": 1e300}},
+        {"constants": {"channel_block": 10**400}},
+        {"held_out": [{"name": "a", "measured_ms": 1e-320, "estimated_ms": 1e300}]},
+    ],
+)
+def test_numbers_of_which_no_estimate_comes_are_refused(tmp_path, changed):
+    data = made([0.1]).model_dump(mode="json")
+    constants = {**data["constants"], **changed.pop("constants", {})}
+    path = tmp_path / "c.json"
+    # As text: json.dumps of Python writes a number of 400 digits, and reads it.
+    path.write_text(json.dumps({**data, "constants": constants, **changed}))
+    with pytest.raises(EstimateError, match=r"(?s)c\.json: .* expected (greater|less)"):
+        read_calibration(path)
+
+
+def test_a_calibration_of_a_processor_that_nobody_named_is_none_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "processor_facts", lambda: {"cpu_model": None})
+    here = this_machine()
+    write_calibration(made([0.1]), calibration_path(here.name, "onnxruntime", "fp32", 1))
+    assert calibration_here(here, "onnxruntime", "fp32", 1) is None
+    told = estimate([], here, "fp32", Settings(calibration=made([0.1]))).basis
+    assert "on a processor that does not say which" in told
 
 
 def test_an_estimate_by_a_calibration_has_its_interval_and_refuses_that_of_others():

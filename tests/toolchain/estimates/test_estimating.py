@@ -1,6 +1,9 @@
 import pytest
 
 from deploy.bundle import Layer
+from deploy.errors import TargetError
+from deploy.strict_reading import read_strictly
+from deploy.target_profile import Target
 from deploy.targets import list_targets, load_target
 from toolchain.errors import EstimateError
 from toolchain.estimates import Settings, estimate, modes_of
@@ -88,3 +91,31 @@ def test_what_cannot_be_estimated_is_told():
         estimate(LAYERS, load_target("raspberry-pi-5"), "fp32", Settings(runtime="tensorrt"))
     with pytest.raises(EstimateError, match="what its power mode 120W caps is not known; there is an estimate in MAXN"):
         estimate(LAYERS, load_target("jetson-thor-t5000"), "fp16", Settings(power_mode="120W"))
+
+
+def figures_of(**changed):
+    """A Raspberry Pi 5 of which other figures are said."""
+    data = load_target("raspberry-pi-5").model_dump(mode="json", exclude_none=True)
+    for place, value in changed.items():
+        *way, last = place.split("__")
+        inside = data
+        for name in way:
+            inside = inside[name]
+        inside[last]["value"] = value
+    return data
+
+
+@pytest.mark.parametrize("name", ["share_of_peak", "share_of_bandwidth"])
+def test_a_share_is_no_percentage(name):
+    data = figures_of(**{f"processor__efficiency__{name}": 50.0})
+    with pytest.raises(TargetError, match=f"{name} = 50: expected a part of what is reached at best, at most 1"):
+        read_strictly(Target, data, where="my.toml", error=TargetError)
+
+
+def test_figures_that_together_are_no_device_are_told():
+    data = figures_of(processor__peaks__fp32_gflops=1e-6, processor__efficiency__share_of_peak=1e-6)
+    target = read_strictly(Target, data, where="my.toml", error=TargetError)
+    with pytest.raises(
+        EstimateError, match="target raspberry-pi-5: its figures make gmacs_per_s = 5e-13, which no device"
+    ):
+        estimate(LAYERS, target, "fp32")

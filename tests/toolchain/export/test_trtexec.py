@@ -10,6 +10,7 @@ import pytest
 
 from deploy.bundle import open_bundle
 from deploy.runtimes import open_runtime
+from deploy.targets import load_target
 from deploy.trtexec import records_of
 
 # Writes what trtexec 8 does, and keeps what it was called with.
@@ -29,13 +30,22 @@ def bundle(untrained_bundle, tmp_path_factory):
     return untrained_bundle(tmp_path_factory.mktemp("trtexec"), length=64, precisions=("fp32", "int8"))
 
 
-def run(bundle, tmp_path, *arguments, there=True):
-    programs = tmp_path / "programs"
-    programs.mkdir(exist_ok=True)
+def run(bundle, tmp_path, *arguments, there=True, root=None):
+    """Run the script as on a Jetson Nano, whose files are in a folder that stands for the root of its system."""
+    programs, made = tmp_path / "programs", tmp_path / "root"
+    tree = made / "proc/device-tree"
+    for folder in (programs, tree, made / "etc", made / "var/lib/nvpmodel"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (tree / "compatible").write_bytes(b"nvidia,p3449-0000-b00+p3448-0000-b00\0nvidia,jetson-nano\0nvidia,tegra210\0")
+    (made / "etc/nvpmodel.conf").write_text("< POWER_MODEL ID=0 NAME=MAXN >\nCPU 1\n< POWER_MODEL ID=1 NAME=5W >\n")
+    (made / "var/lib/nvpmodel/status").write_text("pmode:0001 fmode:fanNull\n")
+    (programs / "uname").write_text("#!/bin/sh\necho aarch64\n")
+    (programs / "uname").chmod(0o755)
     if there:
         (programs / "trtexec").write_text(STAND_IN)
         (programs / "trtexec").chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "CALLS": str(tmp_path / "calls")}
+    environment["THINWAVE_ROOT"] = str(root or made)
     return subprocess.run(
         ["sh", bundle / "trtexec.sh", *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -58,11 +68,12 @@ def test_what_the_script_leaves_is_read_into_records(bundle, tmp_path):
     assert "--noTF32" in calls[0]
     assert "--fp16" in calls[4]
     assert all("--shapes=iq:1x2x64" in call and "--exposeDMA" in call for call in calls[1:4])
-    fp32, fp16 = records_of(bundle / "trtexec-times", open_bundle(bundle), target="jetson-nano", precision=None)
+    fp32, fp16 = records_of(bundle / "trtexec-times", open_bundle(bundle), target=load_target("jetson-nano"))
     assert (fp32.precision, fp16.precision) == ("fp32", "fp16")
     assert fp32.p50_ms == pytest.approx(0.6)
     assert fp32.runs == 6
     assert fp32.conditions["processes"] == 3
+    assert fp32.conditions["power_mode"] == "5W"
 
 
 def test_the_bundle_is_whole_after_it_measured(bundle, tmp_path):
@@ -87,13 +98,23 @@ def test_what_it_cannot_do_is_told(bundle, tmp_path, arguments, there, told):
     assert not (tmp_path / "calls").exists()
 
 
-def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path, monkeypatch):
-    (tmp_path / "model").write_bytes(b'A "Nano"\\\nof mine\0')
-    monkeypatch.setenv("THINWAVE_DEVICE_MODEL", str(tmp_path / "model"))
-    run(bundle, tmp_path, "fp32", "1", "1")
+def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path):
+    model = tmp_path / "root/proc/device-tree/model"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b'A "Nano"\\\nof mine\0')
+    said = run(bundle, tmp_path, "fp32", "1", "1")
+    assert said.stderr == ""
     about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
-    assert set(about) == {"model_sha256", "precision", "batch", "tensorrt", "device"}
-    assert about["device"] == "A Nanoof mine"
+    assert (about["device"], about["machine"]) == ("A Nanoof mine", "aarch64")
+    assert about["device_tree"].split()[1:] == ["nvidia,jetson-nano", "nvidia,tegra210"]
+
+
+def test_what_a_device_does_not_say_of_itself_is_unknown(bundle, tmp_path):
+    said = run(bundle, tmp_path, "fp32", "1", "1", root=tmp_path / "nothing")
+    assert said.returncode == 0
+    assert said.stderr == ""
+    about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
+    assert (about["device"], about["device_tree"], about["power_mode"]) == ("unknown", "", None)
 
 
 def test_a_bundle_in_int8_alone_is_timed_in_that(bundle, tmp_path):
