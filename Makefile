@@ -26,7 +26,7 @@ test: $(VENV)/dev.stamp ## the tests, without the slow ones
 	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
 
 test-slow: $(VENV)/dev.stamp ## the slow ones, without the others
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest $(TWO_AT_ONCE) -m slow
 
 test-all: $(VENV)/dev.stamp ## all tests
 	$(BIN)/pytest

@@ -352,3 +352,24 @@ def test_unit_latencies_are_read_back_for_the_same_model_and_meter(model, frames
         path.write_text(text)
         with pytest.raises(PlanError, match="no unit latencies can be read"):
             read_unit_latencies(path, CARD, units, meter)
+
+
+class Additive(ByChannels):
+    """Units save what they save alone; those of the first stage least."""
+
+    whole = small = {16: 0.02, 32: 0.05, 64: 0.055}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(("allot", "first"), [("shares", "stages.1.0"), ("flow", "stages.0.1")])
+def test_the_block_furthest_below_its_share_is_tried_first_and_without_shares_the_quickest_unit(
+    model, frames, tmp_path, allot, first
+):
+    # Two units that are alike, and seven: of two kept each has one, and of three the second's share is 7/3.
+    matrix = np.zeros((9, 9))
+    matrix[:2, :2] = matrix[2:, 2:] = 1.0
+    found = pruned_within(
+        Limit(latency_ms=0.44), Additive(), model, matrix, frames, tmp_path, blocks=2, allot=allot
+    )  # fmt: skip
+    assert len(found.plan.kept) == 2
+    put_back = [attempt.why for attempt in found.attempts if attempt.why.endswith("put back")]
+    assert put_back[0] == f"{first} put back"
