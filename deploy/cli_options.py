@@ -9,7 +9,7 @@ import click
 
 from deploy.command_line import Decorated
 from deploy.names import PRECISIONS, RUNTIME_NAMES, Precision
-from deploy.suggestion import did_you_mean
+from deploy.suggestion import none_named
 
 FOLDER = click.Path(path_type=Path)
 
@@ -27,11 +27,7 @@ def runtime_option(*, default: str | None, best: bool, help: str) -> Callable[[D
 
     def known(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
         if value is not None and value not in names:
-            raise click.BadParameter(
-                f'no runtime is named "{value}"{did_you_mean(value, names)}; there are: {", ".join(names)}',
-                context,
-                option,
-            )
+            raise click.BadParameter(none_named("runtime", value, names), context, option)
         return value
 
     return click.option(

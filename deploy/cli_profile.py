@@ -208,10 +208,8 @@ def _measure_there(
     from deploy.remote.several import on_each
     from deploy.targets import load_target
 
-    if twice := next((each for each in devices if devices.count(each) > 1), None):
-        raise click.UsageError(f"{twice} is named twice; one measurement runs on a device at a time")
     parsed = [parse_device(each) for each in devices]
-    places = [(each.host.lower(), each.port) for each in parsed]
+    places = [(each.host, each.port) for each in parsed]
     if alike := next((each for each in places if places.count(each) > 1), None):
         same = [each for each, place in zip(devices, places, strict=True) if place == alike]
         raise click.UsageError(f"{' and '.join(same)} are one device; one measurement runs on a device at a time")

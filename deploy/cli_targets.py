@@ -13,9 +13,9 @@ class Targets(click.Group):
     """The group, whose ``--json [FILE]`` takes the command behind it for no FILE."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments of the list of all."""
-        if "--json" in args[:-1] and (behind := args[args.index("--json") + 1]) in self.commands:
-            raise click.UsageError(f"--json goes behind {behind}", ctx)
+        """Read the arguments before the command."""
+        if args[:1] == ["--json"] and args[1:2] and args[1] in self.commands:
+            args = ["--json", "-", *args[1:]]
         return super().parse_args(ctx, args)
 
 

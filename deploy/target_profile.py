@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from deploy.batches import MOST_BATCH
 from deploy.names import MeasuredWith, Precision
@@ -20,6 +20,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 # No figure of a device is outside of these, in any unit that is used here: what is computed of two of them stays a number.
 LEAST, MOST = 1e-6, 1e15
 Amount = Annotated[float, Field(ge=LEAST, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Figure(Strict):
@@ -147,9 +148,9 @@ class PowerMode(Strict):
     name: Text
     source: Source
     watts: Amount | None = None
-    cores: PositiveInt | None = None
+    cores: Count | None = None
     cpu_mhz: Amount | None = None
-    gpu_cores: PositiveInt | None = None
+    gpu_cores: Count | None = None
     gpu_mhz: Amount | None = None
     gbytes_per_s: Amount | None = None
 
@@ -168,7 +169,7 @@ class Measuring(Strict):
     """How the device is measured where the command line says nothing else."""
 
     runtime: MeasuredWith
-    threads: PositiveInt
+    threads: Count
     batch: Annotated[int, Field(ge=1, le=MOST_BATCH)]
     precision: Precision
 
@@ -176,7 +177,7 @@ class Measuring(Strict):
 class Budget(Strict):
     """What ``thinwave prune --target`` prunes to where the command line names no budget: this many times as fast."""
 
-    speedup: Annotated[float, Field(gt=1.0)]
+    speedup: Annotated[float, Field(gt=1.0, le=1e6)]
 
 
 class Target(Strict):

@@ -18,7 +18,7 @@ from deploy.host import machine, processor_facts
 from deploy.kernel_files import ROOT, read_text
 from deploy.regular_file import read_whole
 from deploy.strict_reading import read_strictly
-from deploy.suggestion import did_you_mean
+from deploy.suggestion import none_named
 from deploy.target_profile import READ_HERE, Figure, Target
 
 if sys.version_info >= (3, 11):
@@ -48,8 +48,7 @@ def load_target(name_or_path: str | Path) -> Target:
     profiles = {target.name: target for target in list_targets()}
     if text not in profiles:
         raise TargetError(
-            f'no target profile is named "{text}"{did_you_mean(text, profiles)}; there are: {", ".join(profiles)}; '
-            "a profile of your own is given by its path, ending in .toml"
+            f"{none_named('target profile', text, profiles)}; a profile of your own is given by its path, ending in .toml"
         )
     return profiles[text]
 

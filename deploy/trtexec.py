@@ -33,16 +33,15 @@ INFORMATION = "about.json"
 TIMES = "times-*.json"
 # A minute of runs of a tenth of a millisecond, a line each.
 MOST_BYTES = 1 << 30
-Times = npt.NDArray[np.float64]
-
-
 # In milliseconds. What is outside of these is no time of a network.
 LEAST_MS, MOST_MS = 1e-6, 1e9
 # What a measured record says and these times do not.
 UNSAID = (
     "cpu_model", "cpu_quota_cores", "governor", "clocks_mhz", "temperature_c", "load_average", "thermal_throttle_events",
-    "quota_throttled_periods", "affinity", "stable", "commit",
+    "quota_throttled_periods", "affinity", "stable", "unstable_processes", "in_turns_with", "memory_bytes",
+    "energy_joules_per_run", "file_precision", "commit",
 )  # fmt: skip
+Times = npt.NDArray[np.float64]
 
 
 class About(Strict):
@@ -104,7 +103,9 @@ def records_of(
             about.machine,
             about.device_tree.replace(" ", "\0"),
             whose=f"the device of {folder}",
-            way_out="name that one with --target",
+            way_out="name that one with --target"
+            if about.device_tree
+            else "take them on the device itself, not in a container",
         )
         files = sorted(folder.glob(TIMES))
         if not files:

@@ -12,7 +12,7 @@ import click
 
 from deploy.cli_options import FOLDER
 from deploy.names import PRECISIONS, RUNTIME_NAMES, TRTEXEC, Precision
-from deploy.suggestion import did_you_mean
+from deploy.suggestion import none_named
 from toolchain.errors import ToolchainError
 
 if TYPE_CHECKING:
@@ -114,8 +114,6 @@ def within_of(
         return None
     if wheels and not device:
         raise ToolchainError("--wheels is for what --device names")
-    if wheels and not wheels.is_dir():
-        raise ToolchainError(f"--wheels {wheels}: is no folder; expected one of wheels")
     if estimated and device:
         raise ToolchainError("--estimated needs no --device, and --device measures; give one")
     if device and target is None:
@@ -193,6 +191,7 @@ def _there(
     target: Target, runtime: str, precision: Precision, power_mode: str | None, device: str, wheels: Path | None
 ) -> Measure:
     from deploy.remote.address import parse_device
+    from deploy.remote.brought import require_folder
     from deploy.remote.connection import Connection
     from deploy.remote.device_side import Settings
     from deploy.remote.measuring import profile_there
@@ -201,9 +200,10 @@ def _there(
     connection = Connection(parse_device(device))
     # Before any work.
     if runtime not in (*RUNTIME_NAMES, TRTEXEC):
-        near = did_you_mean(runtime, RUNTIME_NAMES)
-        raise ToolchainError(f'no runtime is named "{runtime}"{near}; there are: {", ".join(RUNTIME_NAMES)}')
+        raise ToolchainError(none_named("runtime", runtime, RUNTIME_NAMES))
     extras_for(device, runtime, target)
+    if wheels is not None:
+        require_folder(wheels)
 
     def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
         settings = Settings(

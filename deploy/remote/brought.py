@@ -19,13 +19,18 @@ NAMES = {"openvino": "openvino", "tensorrt": "polygraphy"}
 
 def wheels_in(folder: Path, extras: Sequence[str], python: Python, architecture: str) -> list[Path]:
     """The wheels in a folder; raises DeviceError where there are none, with the command that fetches them."""
-    if folder.exists() and not folder.is_dir():
-        raise DeviceError(f"{folder}: is no folder; expected one of wheels")
+    require_folder(folder)
     found = sorted(folder.glob("*.whl"))
     if not found:
         command = download_command(folder, extras, python, architecture)
         raise DeviceError(f"{folder}: holds no wheels; fill it on a machine with a network: {command}")
     return found
+
+
+def require_folder(folder: Path) -> None:
+    """Raise DeviceError for a file where wheels are to lie; a folder that is not there yet can be filled."""
+    if folder.exists() and not folder.is_dir():
+        raise DeviceError(f"{folder}: is a file; --wheels expects a folder of them")
 
 
 def download_command(folder: Path, extras: Sequence[str], python: Python, architecture: str) -> str:

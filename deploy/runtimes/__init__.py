@@ -11,7 +11,7 @@ from deploy.affinity import cores_for
 from deploy.errors import RuntimeNotFoundError
 from deploy.names import Precision
 from deploy.runtimes.base import Float32, LayerTime, Runtime
-from deploy.suggestion import did_you_mean
+from deploy.suggestion import none_named
 
 __all__ = ["RUNTIMES", "Float32", "LayerTime", "Runtime", "open_runtime", "version_here"]
 
@@ -68,9 +68,7 @@ def version_here(name: str) -> str:
 
 def _imported(name: str) -> Any:
     if name not in RUNTIMES:
-        raise RuntimeNotFoundError(
-            f'no runtime is named "{name}"{did_you_mean(name, RUNTIMES)}; there are: {", ".join(RUNTIMES)}'
-        )
+        raise RuntimeNotFoundError(none_named("runtime", name, RUNTIMES))
     known = RUNTIMES[name]
     try:
         return importlib.import_module(f"deploy.runtimes.{known.file}")

@@ -138,8 +138,14 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     ("old", "new", "message"),
     [
         ("threads = 1", "thread = 1", r'measuring\.thread: unknown key, did you mean "threads"\?'),
-        ("threads = 1", "threads = 0", r"measuring\.threads: got 0, expected greater than 0"),
+        ("threads = 1", "threads = 0", r"measuring\.threads: got 0, expected greater than or equal to 1"),
         ("threads = 1", "threads = 64", r"measuring\.threads = 64, and the processor has 4 cores"),
+        (
+            "threads = 1",
+            f"threads = 1{'0' * 400}",
+            r"measuring\.threads: got 1000.*expected less than or equal to 1000000",
+        ),
+        ("speedup = 2.0", "speedup = 1e300", r"budget\.speedup: got 1e\+300, expected less than or equal to 1000000"),
         ("value = 4, ", "value = 1.5, ", r"cores = 1\.5: expected a whole number"),
         ("value = 4, ", "value = 1e300, ", r"processor\.cores: got 1e\+300, expected 1e-06 to 1e\+15; mind the unit"),
         ("value = 4, ", "value = 1e-310, ", r"processor\.cores: got 1e-310, expected 1e-06 to 1e\+15; mind the unit"),
@@ -182,6 +188,7 @@ def test_profile_of_a_board_with_a_gpu_is_read(profile, tmp_path):
         ('name = "10W"', 'name = "MAXN"', "power_modes: a name is there twice: MAXN, MAXN"),
         ('compute_capability = "8.7"', 'compute_capability = "87"', r"accelerator\.compute_capability: got \"87\""),
         ("value = 918", "value = 0", "accelerator.clock_mhz: got 0, expected more than 0"),
+        ('name = "10W"', f'gpu_cores = 1{"0" * 400}\nname = "10W"', r"power_modes\.1\.gpu_cores: got 1000"),
     ],
 )
 def test_mistake_about_a_gpu_is_told(old, new, message, tmp_path):

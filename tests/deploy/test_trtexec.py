@@ -6,6 +6,7 @@ import pytest
 
 from deploy.bundle import NamedFile, open_bundle
 from deploy.errors import MeasurementError, TargetError
+from deploy.latency import Model, measure
 from deploy.targets import load_target
 from deploy.trtexec import read_times, record, records_of
 
@@ -127,7 +128,7 @@ def test_a_record_says_where_and_under_what_and_what_nobody_knows(timed):
     [
         ("jetson-tx2", {}, "known by p3310-1000 or .* and that of the device of .* says nvidia,p3449-0000-b00"),
         ("jetson-nano", {"machine": "x86_64"}, "of architecture aarch64, and the device of .* is x86_64"),
-        ("jetson-nano", {"device_tree": ""}, "the device of .* says nothing; name that one with --target"),
+        ("jetson-nano", {"device_tree": ""}, "the device of .* says nothing; take them on the device itself"),
     ],
 )
 def test_times_of_another_device_are_refused(timed, target, about, told):
@@ -138,3 +139,11 @@ def test_times_of_another_device_are_refused(timed, target, about, told):
 def test_a_target_that_has_no_trtexec_has_no_such_times(timed):
     with pytest.raises(MeasurementError, match="target x86-cpu: trtexec is none of its runtimes"):
         records_of(*timed(), target=load_target("x86-cpu"))
+
+
+def test_all_that_a_measured_record_says_is_said_or_unknown(timed, mean_model):
+    frames = np.zeros((4, 2, 32), np.float32)
+    settings = {"processes": 2, "seconds": 0.02, "least_runs": 16, "warmup_s": 0.02, "warmup_limit_s": 0.5}
+    measured = measure({"it": Model(path=mean_model("it.onnx", depth=1))}, frames=frames, **settings)
+    (found,) = records_of(*timed(), target=NANO)
+    assert measured.models["it"].record.conditions.keys() <= found.conditions.keys()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from toolchain import cli_latency, cli_pruning
 from toolchain.data import write_h5
 from toolchain.models import ModelCard, build_model, create_model, load_model, save_model
 from toolchain.pruning import apply_plan, plan_from_json
+from toolchain.pruning.planning import ALLOTMENTS, SCORES, SIGNATURES, SIMILARITIES
 
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 
@@ -64,11 +66,22 @@ def test_cost_of_a_model_in_which_nothing_can_be_dropped_says_so(thinwave_here):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A module of the user's in the working directory, with two factories."""
+    """A module of the user's in the working directory, with several factories."""
     (tmp_path / "mine.py").write_text(
         textwrap.dedent(
             """
-            from torch import nn
+            from torch import nn, sigmoid
+
+            class Gate(nn.Module):
+                def forward(self, x):
+                    return x * sigmoid(x)
+
+            class Gated(nn.Sequential):
+                def __init__(self, classes=5):
+                    row = lambda: nn.Sequential(nn.Conv1d(8, 8, 3, padding=1), nn.BatchNorm1d(8), Gate())
+                    super().__init__(
+                        nn.Conv1d(2, 8, 3, padding=1), *[row() for _ in range(4)], nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+                        nn.Linear(8, classes))
 
             class Chain(nn.Sequential):
                 def __init__(self, classes=5):
@@ -209,7 +222,7 @@ def test_prune_leaves_plan_model_and_picture(thinwave_here, refused_here, weight
         ),
         (
             ["W", "--speedup", "2", "--device", "ssh://there", "--target", "x86-cpu", "--wheels", "W"],
-            "is no folder; expected one of wheels",
+            "is a file; --wheels expects a folder of them",
         ),
         (["--model", "resnet1d20", "--weights", "W", "--keep", "half"], "'half' is neither a number of units"),
         (["none.safetensors", "--keep", "0"], "'--keep': '0' is neither a number of units from 1"),
@@ -333,6 +346,22 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(refused_here, fram
     said = refused_here(*command, tmp_path / "a" / "b")
     assert f"cannot be made: {tmp_path} may not be written to; name another folder with --out" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_offers_what_the_method_has():
+    # The tables are not imported for --help, because torch would come with them.
+    assert tuple(SIMILARITIES) == cli_pruning.SIMILARITIES
+    assert tuple(SIGNATURES) == cli_pruning.SIGNATURES
+    assert tuple(SCORES) == cli_pruning.SCORES
+    assert cli_latency.ALLOTMENTS == ALLOTMENTS
+
+
+def test_flow_that_is_not_known_is_told_before_anything_is_measured(refused_here, own, frames_file, monkeypatch):
+    monkeypatch.setattr("toolchain.pruning_job.unit_latencies", lambda *_, **__: pytest.fail("it was measured"))
+    said = refused_here(
+        "prune", "--model", "mine:Gated", "--data", frames_file, "--out", "out", "--speedup", "1.5", "--allot", "flow"
+    )
+    assert 'allot "flow": no flow is known of' in said
 
 
 def test_a_name_that_is_no_model_is_told_how_ones_own_is_named(refused_here):

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from deploy.errors import RuntimeNotFoundError
 from deploy.host import processor_facts
@@ -18,7 +18,7 @@ from deploy.names import Precision, RuntimeName
 from deploy.regular_file import read_whole
 from deploy.runtimes import version_here
 from deploy.strict_reading import Strict, read_strictly
-from deploy.target_profile import Target
+from deploy.target_profile import Count, Target
 from deploy.targets import is_here
 from toolchain.errors import EstimateError
 from toolchain.estimates.roofline import Above0, Constants
@@ -51,8 +51,8 @@ class Calibration(Strict):
     runtime: RuntimeName
     runtime_version: str
     precision: Precision
-    threads: PositiveInt
-    batch: PositiveInt
+    threads: Count
+    batch: Count
     power_mode: str | None
     cpu_model: str | None
     date: str
@@ -137,7 +137,10 @@ def calibration_here(
     except EstimateError as error:
         log.warning("%s", error)
         return None
-    if found.cpu_model is None or found.cpu_model != processor_facts()["cpu_model"]:
+    if found.cpu_model is None:
+        log.warning("%s: does not say which processor was calibrated, which might be another's; it is left out", path)
+        return None
+    if found.cpu_model != processor_facts()["cpu_model"]:
         # A home that several machines share.
         return None
     try:

@@ -42,14 +42,21 @@ if [ ! -x "$trtexec" ]; then
   echo "trtexec.sh: trtexec is not here, neither on the PATH nor in /usr/src/tensorrt/bin; install JetPack's TensorRT" >&2
   exit 2
 fi
-# What is this device? Without what JSON would have to be told otherwise.
+# What is this device? Of what it calls itself only what JSON and any encoding hold as it is.
 root=${THINWAVE_ROOT:-}
-plain() { tr '\000' ' ' | tr -d '\001-\037"\\' | sed 's/ *$//'; }
-device=$(plain 2>/dev/null < "$root/proc/device-tree/model") || device=unknown
+plain() { tr '\000\n' '  ' | tr -cd '\040\041\043-\133\135-\176' | sed 's/ *$//'; }
+device=$(plain 2>/dev/null < "$root/proc/device-tree/model") || device=
 device_tree=$(plain 2>/dev/null < "$root/proc/device-tree/compatible") || device_tree=
-# Modes have numbers that differ by board and release, and names.
-number=$(sed -n 's/.*pmode:0*\([0-9][0-9]*\).*/\1/p' "$root/var/lib/nvpmodel/status" 2>/dev/null) || number=
-power_mode=$(sed -n "s/.*POWER_MODEL  *ID=${number:-none}  *NAME=\([^ >]*\).*/\"\1\"/p" "$root/etc/nvpmodel.conf" 2>/dev/null) || power_mode=
+if [ -z "$device_tree" ]; then
+  echo "trtexec.sh: this device does not say what it is ($root/proc/device-tree/compatible): of these times thinwave will not know" \
+    "whose they are; a container hides it, run this on the device itself" >&2
+fi
+# Modes have numbers that differ by board and release, and names; without its name it is known by its number.
+mode=$(sed -n 's/.*pmode:0*\([0-9][0-9]*\).*/\1/p' "$root/var/lib/nvpmodel/status" 2>/dev/null | head -n 1) || mode=
+space='[[:space:]]'
+name=$(sed -n "s/^$space*<$space*POWER_MODEL$space$space*ID=0*${mode:-none}$space$space*NAME=\([^[:space:]>]*\).*/\1/p" \
+  "$root/etc/nvpmodel.conf" 2>/dev/null | head -n 1 | plain) || name=
+mode=${name:-$mode}
 version=$(dpkg-query -W -f '${Version}' libnvinfer8 2>/dev/null || dpkg-query -W -f '${Version}' tensorrt 2>/dev/null || echo unknown)
 
 for precision in $precisions; do
@@ -74,8 +81,8 @@ for precision in $precisions; do
   rm -f "$out/engine"
   # Last: a folder that has it is whole.
   printf '{"model_sha256": "%s", "precision": "%s", "batch": 1, "tensorrt": "%s", "device": "%s", "machine": "%s", ' \
-    "$(sha256sum "$model" | cut -d ' ' -f 1)" "$precision" "$version" "$device" "$(uname -m)" > "$out/about.partial"
-  printf '"device_tree": "%s", "power_mode": %s}\n' "$device_tree" "${power_mode:-null}" >> "$out/about.partial"
+    "$(sha256sum "$model" | cut -d ' ' -f 1)" "$precision" "$version" "${device:-unknown}" "$(uname -m)" > "$out/about.partial"
+  printf '"device_tree": "%s", "power_mode": %s}\n' "$device_tree" "${mode:+\"}${mode:-null}${mode:+\"}" >> "$out/about.partial"
   mv "$out/about.partial" "$out/about.json"
 done
 echo "done: thinwave profile BUNDLE --from-trtexec trtexec-times --target NAME reads trtexec-times"

@@ -1,4 +1,4 @@
-"""The plan that keeps the most flow within a latency, held to what the pruned model really takes.
+"""The plan that keeps within a latency what its blocks or its flow ask for, held to what the pruned model really takes.
 
 Unit latencies do not add up exactly: a runtime fuses across units, and what is left lies in the cache. So the plan is made,
 exported and read; the unit latencies are corrected by what was read, once, and the plan made anew where that says so. From
@@ -91,7 +91,7 @@ class Work:
 def plan_within(
     limit: Limit, latencies: UnitLatencies, meter: Meter, work: Work, folder: Path, *, progress: Progress = silent
 ) -> Pruned:
-    """The plan with the most flow that was read to be within ``limit``, at the upper end of its interval.
+    """The plan by ``work.choices`` that was read to be within ``limit``, at the upper end of its interval.
 
     With any dropped unit put back it was read not to be: thoroughly, or briefly where by far too little is left for it. Of
     units that leave the same network whichever of them goes, the one that gives most flow was read for all. Files are written
@@ -129,7 +129,7 @@ def plan_within(
     while (larger := _one_more(readings, prices, plan, limit_ms)) is not None:
         plan = larger
     return Pruned(
-        plan=replace(plan, settings=_settings(plan, limit, limit_ms, latencies)),
+        plan=replace(plan, settings=_settings(plan, work.choices, limit, limit_ms, latencies)),
         limit_ms=limit_ms,
         whole_ms=latencies.whole_ms,
         reading=readings.of[plan.kept],
@@ -175,18 +175,8 @@ class _Readings:
         return attempt
 
     def best(self) -> Plan:
-        """Of the plans that fit the one with the most flow; with the most units, where something else shares the room out."""
-        choices = self.work.choices
-
-        def worth(plan: Plan) -> tuple[float, int, float]:
-            flow = (
-                plan.log_flow
-                if _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None
-                else -math.inf
-            )
-            return flow if choices.allot == "flow" else -math.inf, len(plan.kept), flow
-
-        return max(self.fitting, key=worth)
+        """Of the plans that fit the one that is worth most."""
+        return max(self.fitting, key=lambda plan: worth(plan, self.work.choices))
 
     def no_room(self, limit_ms: float) -> NoRoomError:
         """The error where nothing fits, with the fastest that was read."""
@@ -196,6 +186,13 @@ class _Readings:
             f"{len(self.work.units)} units and was {self.meter.kind} to take {fastest.ms:.4g} ms, and {limit_ms:.4g} are "
             "asked for: allow more, or take a smaller model"
         )
+
+
+def worth(plan: Plan, choices: Choices) -> tuple[float, int, float]:
+    """By what plans that fit are compared: the flow that is left where flow was bought, else the units, then the flow."""
+    counts = _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None
+    flow = plan.log_flow or 0.0 if counts else -math.inf
+    return flow if choices.allot == "flow" else -math.inf, len(plan.kept), flow
 
 
 def _plan(work: Work, prices: Latency, room_ms: float) -> Plan | None:
@@ -269,7 +266,9 @@ def _by_flow(plan: Plan) -> bool:
     return set(plan.scored_by) == {"synflow"}
 
 
-def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencies) -> dict[str, object]:
+def _settings(
+    plan: Plan, choices: Choices, limit: Limit, limit_ms: float, latencies: UnitLatencies
+) -> dict[str, object]:
     """The plan's settings with the budget as it was asked for, and what its units took, labelled."""
     others = {name: value for name, value in plan.settings.items() if name not in ("latency", "keep")}
     told = {
@@ -280,4 +279,4 @@ def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencie
         "whole_ms": latencies.whole_ms,
         "saved_ms": list(latencies.saved_ms),
     }
-    return {"latency": told, **others}
+    return {"latency": told, **others, "allot": choices.allot}

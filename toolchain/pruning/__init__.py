@@ -5,6 +5,7 @@ from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card
 from toolchain.pruning.planning import (
     Choices,
     blocks_asked,
+    check_allotment,
     check_budget,
     least_to_keep,
     log_flows_with,
@@ -29,6 +30,7 @@ __all__ = [
     "apply_plan",
     "below_share",
     "blocks_asked",
+    "check_allotment",
     "check_budget",
     "find_units",
     "least_to_keep",

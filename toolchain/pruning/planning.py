@@ -36,7 +36,7 @@ SIGNATURES: dict[str, Callable[[Matrix], Matrix]] = {
 }
 # Similarities are computed in float32: that signatures differ by this part of themselves is rounding.
 SIMILARITY_ROUNDING = 1e-6
-# What a latency is given to: the units with the most flow of the whole network, or each block its share of units.
+# What a latency is given to: each block its share of units, or the units with the most flow of the whole network.
 ALLOTMENTS = ("shares", "flow")
 # Candidates whose flow a plan remembers, a block.
 MOST_FLOWS = 101
@@ -193,11 +193,11 @@ def plan_on(
 
     picked: list[Kept] = []
     if budget.latency is not None and choices.allot == "flow":
-        if without := [unit.name for index, unit in enumerate(units) if index in chain.formless]:
-            raise PlanError(f'allot "flow": no flow is known of {without[0]}; allot "shares" needs none')
+        _require_flow(chain, units)
         room = room_within(budget, units, whole)
         picked = put_back(room, _bought(room, layout, given, choices.direction), choose)
     if not picked:
+        # Of a flow that nothing fits for, this says what is nearest.
         picked = _picked(budget, layout, units, whole, choose)
     kept = tuple(index for _, choice in picked for index in choice.kept)
     flow_whole, flow_left = _flows(chain, kept, score)
@@ -227,6 +227,17 @@ def plan_on(
             **({"seed": choices.seed} if score == "random" else {}),
         ),
     )
+
+
+def check_allotment(model: nn.Module, units: Sequence[Unit], frame_shape: Sequence[int], choices: Choices) -> None:
+    """Say before any work what can be known: raise PlanError where flow is to be bought and a unit's is not known."""
+    if choices.allot == "flow":
+        _require_flow(linear_chain(model, frame_shape, choices.units), units)
+
+
+def _require_flow(chain: LinearChain, units: Sequence[Unit]) -> None:
+    if without := [unit.name for index, unit in enumerate(units) if index in chain.formless]:
+        raise PlanError(f'allot "flow": no flow is known of {without[0]}; allot "shares" needs none')
 
 
 def least_to_keep(matrix: Matrix, units: Sequence[Unit], choices: Choices) -> int:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from deploy.bundle import open_bundle
+from deploy.machine_state import machine_state
 from deploy.runtimes import open_runtime
 from deploy.targets import load_target
 from deploy.trtexec import records_of
@@ -34,11 +35,9 @@ def run(bundle, tmp_path, *arguments, there=True, root=None):
     """Run the script as on a Jetson Nano, whose files are in a folder that stands for the root of its system."""
     programs, made = tmp_path / "programs", tmp_path / "root"
     tree = made / "proc/device-tree"
-    for folder in (programs, tree, made / "etc", made / "var/lib/nvpmodel"):
+    for folder in (programs, tree):
         folder.mkdir(parents=True, exist_ok=True)
     (tree / "compatible").write_bytes(b"nvidia,p3449-0000-b00+p3448-0000-b00\0nvidia,jetson-nano\0nvidia,tegra210\0")
-    (made / "etc/nvpmodel.conf").write_text("< POWER_MODEL ID=0 NAME=MAXN >\nCPU 1\n< POWER_MODEL ID=1 NAME=5W >\n")
-    (made / "var/lib/nvpmodel/status").write_text("pmode:0001 fmode:fanNull\n")
     (programs / "uname").write_text("#!/bin/sh\necho aarch64\n")
     (programs / "uname").chmod(0o755)
     if there:
@@ -73,7 +72,6 @@ def test_what_the_script_leaves_is_read_into_records(bundle, tmp_path):
     assert fp32.p50_ms == pytest.approx(0.6)
     assert fp32.runs == 6
     assert fp32.conditions["processes"] == 3
-    assert fp32.conditions["power_mode"] == "5W"
 
 
 def test_the_bundle_is_whole_after_it_measured(bundle, tmp_path):
@@ -101,18 +99,47 @@ def test_what_it_cannot_do_is_told(bundle, tmp_path, arguments, there, told):
 def test_json_of_about_is_json_whatever_the_device_is_called(bundle, tmp_path):
     model = tmp_path / "root/proc/device-tree/model"
     model.parent.mkdir(parents=True)
-    model.write_bytes(b'A "Nano"\\\nof mine\0')
+    model.write_bytes(b'A "Nano"\\\nof mine\xff\0')
     said = run(bundle, tmp_path, "fp32", "1", "1")
     assert said.stderr == ""
     about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
-    assert (about["device"], about["machine"]) == ("A Nanoof mine", "aarch64")
+    assert (about["device"], about["machine"]) == ("A Nano of mine", "aarch64")
     assert about["device_tree"].split()[1:] == ["nvidia,jetson-nano", "nvidia,tegra210"]
+
+
+MODES = "< POWER_MODEL ID=0 NAME=MAXN >\nCPU 1\n< POWER_MODEL ID=1 NAME=5W >\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "modes", "expected"),
+    [
+        ("pmode:0001 fmode:fanNull\n", MODES, "5W"),
+        ("pmode:0000 fmode:fanNull\n", MODES, "MAXN"),
+        ("pmode:0001\n", "# < POWER_MODEL ID=1 NAME=OLD >\n" + MODES, "5W"),
+        ("pmode:0001\n", "<\tPOWER_MODEL\tID=01\tNAME=TABBED\t>\n", "TABBED"),
+        ("pmode:0010\n", MODES + "< POWER_MODEL ID=10 NAME=TENTH >\n", "TENTH"),
+        ("pmode:0007\n", MODES, "7"),
+        ("pmode:0001\n", None, "1"),
+        ("pmode:0001 fmode:quiet\npmode:0000\n", MODES, "5W"),
+        ("nothing\n", MODES, None),
+        (None, MODES, None),
+    ],
+)
+def test_the_power_mode_is_told_as_thinwave_tells_it(bundle, tmp_path, status, modes, expected):
+    for path, text in (("etc/nvpmodel.conf", modes), ("var/lib/nvpmodel/status", status)):
+        if text is not None:
+            (tmp_path / "root" / path).parent.mkdir(parents=True)
+            (tmp_path / "root" / path).write_text(text)
+    said = run(bundle, tmp_path, "fp32", "1", "1")
+    assert (said.returncode, said.stderr) == (0, "")
+    told = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())["power_mode"]
+    assert told == expected == machine_state(tmp_path / "root")["power_mode"]
 
 
 def test_what_a_device_does_not_say_of_itself_is_unknown(bundle, tmp_path):
     said = run(bundle, tmp_path, "fp32", "1", "1", root=tmp_path / "nothing")
     assert said.returncode == 0
-    assert said.stderr == ""
+    assert "this device does not say what it is" in said.stderr
     about = json.loads((bundle / "trtexec-times/fp32/about.json").read_text())
     assert (about["device"], about["device_tree"], about["power_mode"]) == ("unknown", "", None)
 

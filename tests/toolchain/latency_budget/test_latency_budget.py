@@ -27,6 +27,7 @@ from toolchain.latency_budget import (
     read_unit_latencies,
     unit_latencies,
 )
+from toolchain.latency_budget.planning import worth
 from toolchain.latency_budget.unit_latencies import alike_in_a_row
 from toolchain.models import ModelCard, create_model
 from toolchain.models.structure import edited
@@ -152,6 +153,8 @@ def test_unit_latencies_that_do_not_add_up_are_corrected(within, together, speed
 
 def test_of_units_that_take_the_same_the_one_with_most_flow_comes_back(within, model):
     found = within(Limit(speedup=2.0), Stopwatch(together=0.8))
+    # Of the smallest plan, which has a budget of units.
+    assert found.plan.settings["allot"] == "shares"
     smallest, larger = found.attempts[:2]
     assert larger.why.endswith("put back")
     (index,) = set(larger.kept) - set(smallest.kept)
@@ -294,6 +297,7 @@ def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
         assert (told["asked"], told["kind"], told["under"]) == (str(limit), "estimated", {"target": "a stopwatch"})
         assert told["limit_ms"] == found.limit_ms
         assert "keep" not in found.plan.settings
+        assert found.plan.settings["allot"] == "shares"
         assert json.loads(json.dumps(found.plan.to_json()))["settings"]["latency"] == told
 
 
@@ -373,3 +377,35 @@ def test_the_block_furthest_below_its_share_is_tried_first_and_without_shares_th
     assert len(found.plan.kept) == 2
     put_back = [attempt.why for attempt in found.attempts if attempt.why.endswith("put back")]
     assert put_back[0] == f"{first} put back"
+
+
+def test_of_plans_that_fit_flow_counts_where_it_was_bought_and_units_where_they_were_shared_out(within):
+    plan = within(Limit(speedup=2.0), Stopwatch()).plan
+    flowing = replace(plan, kept=(0, 4, 8), log_flow=5.0)
+    larger = replace(plan, kept=(0, 3, 4, 8), log_flow=4.0)
+    as_large = replace(plan, kept=(0, 3, 5, 8), log_flow=4.5)
+
+    def best(*plans, **choices):
+        return max(plans, key=lambda each: worth(each, Choices(**choices)))
+
+    assert best(larger, flowing, allot="flow") is flowing
+    assert best(flowing, larger, allot="shares") is larger
+    assert best(larger, as_large, allot="shares") is as_large
+    # With the least flow asked for, more of it is no merit.
+    assert best(flowing, larger, allot="flow", direction="min") is larger
+
+
+def test_a_plan_is_made_anew_where_any_unit_is_foreseen_to_fit(model, frames, tmp_path):
+    # What is left takes 0.05 ms less than foreseen: a quick unit fits, and one of the block that is furthest below its share
+    # does not.
+    class Quicker(Additive):
+        def taken_ms(self, path):
+            return super().taken_ms(path) - (0.05 if len(json.loads(path.read_text())) <= 13 else 0.0)
+
+    matrix = np.zeros((9, 9))
+    matrix[:2, :2] = matrix[2:, 2:] = 1.0
+    found = pruned_within(Limit(latency_ms=0.44), Quicker(), model, matrix, frames, tmp_path, blocks=2)
+    assert [attempt.why for attempt in found.attempts][:2] == ["first plan", "unit latencies corrected"]
+    # There is room for a unit of the second block that gives more flow.
+    assert (found.attempts[0].kept, found.plan.kept) == ((0, 2), (0, 8))
+    assert no_unit_more_fits(found)
