@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALLOTMENTS = ("shares", "flow")
+ALLOTMENTS = ("auto", "flow", "shares")
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -71,9 +71,9 @@ def latency_options(command: Decorated) -> Decorated:
         click.option(
             "--allot",
             type=click.Choice(ALLOTMENTS),
-            help="How these milliseconds are shared out: `shares` gives each block its share of the units that stay, as "
-            "where MACs are cut; `flow` takes the units with the most flow in the whole network, of whichever block. "
-            f"[default: {ALLOTMENTS[0]}]",
+            help="What these milliseconds are given to: `flow`, the units with the most flow in the whole network, of "
+            "whichever block; `shares`, each block to its share of the units that stay, as where MACs are cut; `auto`, to the "
+            f"flow where that of every unit is known. [default: {ALLOTMENTS[0]}]",
         ),
         click.option(
             "--unit-latencies",

@@ -24,9 +24,9 @@ from toolchain.models import ModelCard, save_model
 from toolchain.pruning import (
     Choices,
     Plan,
+    allotment,
     apply_plan,
     blocks_asked,
-    check_allotment,
     find_units,
     planned,
     pruned_card,
@@ -100,7 +100,7 @@ def _planned_within(
     units = find_units(model, frames, choices.units)
     # What can be known to be wrong, before minutes of measuring.
     blocks_asked(choices.blocks, len(units))
-    check_allotment(model, units, frames.shape[1:], choices)
+    choices = replace(choices, allot=allotment(model, units, frames.shape[1:], choices))
     meter, limit = within.meter, within.limit
     known = None if within.unit_latencies is None else read_unit_latencies(within.unit_latencies, card, units, meter)
     matrix = similarity_matrix(model, frames, units, choices.similarity, progress=progress)

@@ -29,6 +29,7 @@ from toolchain.pruning import (
     Latency,
     Plan,
     Unit,
+    allotment,
     apply_plan,
     below_share,
     least_to_keep,
@@ -101,6 +102,8 @@ def plan_within(
     """
     limit.check(latencies.whole_ms)
     limit_ms = limit.in_ms(latencies.whole_ms)
+    allot = allotment(work.model, work.units, work.frames.shape[1:], work.choices)
+    work = replace(work, choices=replace(work.choices, allot=allot))
     prices = Latency(limit_ms=limit_ms, whole_ms=latencies.whole_ms, saved_ms=latencies.saved_ms)
     whole = meter.write(work.model, work.card, folder, "whole")
     readings = _Readings(limit, latencies, meter, work, folder, whole, progress)

@@ -4,8 +4,8 @@ from toolchain.pruning.budget import Budget, Latency, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
 from toolchain.pruning.planning import (
     Choices,
+    allotment,
     blocks_asked,
-    check_allotment,
     check_budget,
     least_to_keep,
     log_flows_with,
@@ -27,10 +27,10 @@ __all__ = [
     "Plan",
     "Segmentation",
     "Unit",
+    "allotment",
     "apply_plan",
     "below_share",
     "blocks_asked",
-    "check_allotment",
     "check_budget",
     "find_units",
     "least_to_keep",

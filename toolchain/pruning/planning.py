@@ -36,8 +36,9 @@ SIGNATURES: dict[str, Callable[[Matrix], Matrix]] = {
 }
 # Similarities are computed in float32: that signatures differ by this part of themselves is rounding.
 SIMILARITY_ROUNDING = 1e-6
-# What a latency is given to: each block its share of units, or the units with the most flow of the whole network.
-ALLOTMENTS = ("shares", "flow")
+# What a latency is given to: the units with the most flow of the whole network, or each block its share of units; "auto" is
+# the former where the flow of every unit is known.
+ALLOTMENTS = ("auto", "flow", "shares")
 # Candidates whose flow a plan remembers, a block.
 MOST_FLOWS = 101
 
@@ -192,8 +193,8 @@ def plan_on(
         return _choice(now, block, quota, score, choices.direction)
 
     picked: list[Kept] = []
-    if budget.latency is not None and choices.allot == "flow":
-        _require_flow(chain, units)
+    allot = None if budget.latency is None else _allotment(chain, units, choices)
+    if allot == "flow":
         room = room_within(budget, units, whole)
         picked = put_back(room, _bought(room, layout, given, choices.direction), choose)
     if not picked:
@@ -223,21 +224,24 @@ def plan_on(
             blocks=blocks,
             score=score,
             direction=choices.direction,
-            **({} if budget.latency is None else {"allot": choices.allot}),
+            **({} if allot is None else {"allot": allot}),
             **({"seed": choices.seed} if score == "random" else {}),
         ),
     )
 
 
-def check_allotment(model: nn.Module, units: Sequence[Unit], frame_shape: Sequence[int], choices: Choices) -> None:
-    """Say before any work what can be known: raise PlanError where flow is to be bought and a unit's is not known."""
-    if choices.allot == "flow":
-        _require_flow(linear_chain(model, frame_shape, choices.units), units)
+def allotment(model: nn.Module, units: Sequence[Unit], frame_shape: Sequence[int], choices: Choices) -> str:
+    """What a latency is given to, "flow" or "shares"; PlanError for "flow" where that of a unit is not known."""
+    return _allotment(linear_chain(model, frame_shape, choices.units), units, choices)
 
 
-def _require_flow(chain: LinearChain, units: Sequence[Unit]) -> None:
-    if without := [unit.name for index, unit in enumerate(units) if index in chain.formless]:
+def _allotment(chain: LinearChain, units: Sequence[Unit], choices: Choices) -> str:
+    without = [unit.name for index, unit in enumerate(units) if index in chain.formless]
+    if choices.allot == "flow" and without:
         raise PlanError(f'allot "flow": no flow is known of {without[0]}; allot "shares" needs none')
+    if choices.allot == "auto":
+        return "shares" if without or choices.score != "synflow" else "flow"
+    return choices.allot
 
 
 def least_to_keep(matrix: Matrix, units: Sequence[Unit], choices: Choices) -> int:

@@ -154,7 +154,7 @@ def test_unit_latencies_that_do_not_add_up_are_corrected(within, together, speed
 def test_of_units_that_take_the_same_the_one_with_most_flow_comes_back(within, model):
     found = within(Limit(speedup=2.0), Stopwatch(together=0.8))
     # Of the smallest plan, which has a budget of units.
-    assert found.plan.settings["allot"] == "shares"
+    assert found.plan.settings["allot"] == "flow"
     smallest, larger = found.attempts[:2]
     assert larger.why.endswith("put back")
     (index,) = set(larger.kept) - set(smallest.kept)
@@ -297,7 +297,7 @@ def test_a_plan_says_what_was_asked_and_how_its_units_were_read(within):
         assert (told["asked"], told["kind"], told["under"]) == (str(limit), "estimated", {"target": "a stopwatch"})
         assert told["limit_ms"] == found.limit_ms
         assert "keep" not in found.plan.settings
-        assert found.plan.settings["allot"] == "shares"
+        assert found.plan.settings["allot"] == "flow"
         assert json.loads(json.dumps(found.plan.to_json()))["settings"]["latency"] == told
 
 
@@ -404,7 +404,7 @@ def test_a_plan_is_made_anew_where_any_unit_is_foreseen_to_fit(model, frames, tm
 
     matrix = np.zeros((9, 9))
     matrix[:2, :2] = matrix[2:, 2:] = 1.0
-    found = pruned_within(Limit(latency_ms=0.44), Quicker(), model, matrix, frames, tmp_path, blocks=2)
+    found = pruned_within(Limit(latency_ms=0.44), Quicker(), model, matrix, frames, tmp_path, blocks=2, allot="shares")
     assert [attempt.why for attempt in found.attempts][:2] == ["first plan", "unit latencies corrected"]
     # There is room for a unit of the second block that gives more flow.
     assert (found.attempts[0].kept, found.plan.kept) == ((0, 2), (0, 8))

@@ -69,11 +69,11 @@ def test_states_that_are_carried_along_stay_within_memory(model, monkeypatch):
     assert max(taken) <= 16
 
 
-@pytest.mark.parametrize("allot", ["shares", "flow"])
-def test_a_plan_within_a_latency_has_no_room_for_another_unit(model, frames, allot):
+@pytest.mark.parametrize(("asked", "allot"), [("shares", "shares"), ("flow", "flow"), ("auto", "flow")])
+def test_a_plan_within_a_latency_has_no_room_for_another_unit(model, frames, asked, allot):
     units = find_units(model, frames)
     latency = Latency(limit_ms=0.6, whole_ms=1.2, saved_ms=SAVED)
-    plan = plan_on(np.eye(9), model, frames, units, Choices(budget=Budget(latency=latency), allot=allot))
+    plan = plan_on(np.eye(9), model, frames, units, Choices(budget=Budget(latency=latency), allot=asked))
     taken = 1.2 - sum(saved for index, saved in enumerate(SAVED) if index not in plan.kept)
     assert taken <= 0.6
     assert all(taken + SAVED[index] > 0.6 for index in range(9) if index not in plan.kept)
@@ -108,6 +108,7 @@ def test_other_scores_keep_within_the_latency_too(model, frames, score):
     taken = 1.2 - sum(saved for index, saved in enumerate(SAVED) if index not in plan.kept)
     assert taken <= 0.6
     assert all(taken + SAVED[index] > 0.6 for index in range(9) if index not in plan.kept)
+    assert plan.settings["allot"] == "shares"
 
 
 def test_a_unit_without_a_linear_form_is_no_matter_of_flow(gated, frames):
@@ -115,6 +116,7 @@ def test_a_unit_without_a_linear_form_is_no_matter_of_flow(gated, frames):
     budget = Budget(latency=Latency(limit_ms=0.6, whole_ms=1.2, saved_ms=SAVED))
     plan = plan_on(np.eye(9), gated, frames, units, Choices(budget=budget))
     assert 1.2 - sum(saved for index, saved in enumerate(SAVED) if index not in plan.kept) <= 0.6
+    assert plan.settings["allot"] == "shares"
     with pytest.raises(PlanError, match=r'allot "flow": no flow is known of stages.1.1; allot "shares" needs none'):
         plan_on(np.eye(9), gated, frames, units, Choices(budget=budget, allot="flow"))
 
