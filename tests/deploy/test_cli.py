@@ -241,6 +241,14 @@ def test_json_of_all_targets_takes_no_command_for_a_file(capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("other", ["ssh://board", "ssh://me@board/elsewhere"])
+def test_one_device_is_not_measured_twice_at_once(bundle_folder, capsys, other):
+    # Not even connected to.
+    assert run("profile", bundle_folder(), "--device", "ssh://board", "--device", other) == 2
+    told = f"ssh://board and {other} are one device; one measurement runs on a device at a time"
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.fixture
 def times(tmp_path):
     """A file as trtexec --exportTimes leaves it."""

@@ -102,8 +102,9 @@ def plan_within(
     """
     limit.check(latencies.whole_ms)
     limit_ms = limit.in_ms(latencies.whole_ms)
-    allot = allotment(work.model, work.units, work.frames.shape[1:], work.choices)
-    work = replace(work, choices=replace(work.choices, allot=allot))
+    if work.choices.allot == "auto":
+        allot = allotment(work.model, work.units, work.frames.shape[1:], work.choices)
+        work = replace(work, choices=replace(work.choices, allot=allot))
     prices = Latency(limit_ms=limit_ms, whole_ms=latencies.whole_ms, saved_ms=latencies.saved_ms)
     whole = meter.write(work.model, work.card, folder, "whole")
     readings = _Readings(limit, latencies, meter, work, folder, whole, progress)
@@ -193,8 +194,9 @@ class _Readings:
 
 def worth(plan: Plan, choices: Choices) -> tuple[float, int, float]:
     """By what plans that fit are compared: the flow that is left where flow was bought, else the units, then the flow."""
-    counts = _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None
-    flow = plan.log_flow or 0.0 if counts else -math.inf
+    flow = -math.inf
+    if _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None:
+        flow = plan.log_flow
     return flow if choices.allot == "flow" else -math.inf, len(plan.kept), flow
 
 
