@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from toolchain.cli_latency import latency_options, within_of
+from toolchain.cli_latency import ALLOTMENTS, latency_options, within_of
 from toolchain.cli_options import (
     SPLITS,
     data_option,
@@ -288,7 +288,7 @@ def prune(
         blocks=blocks,
         score=score,
         direction=direction,
-        **({"allot": latency["allot"]} if latency["allot"] else {}),
+        allot=latency["allot"] or ALLOTMENTS[0],
         units=units or None,
         seed=seed,
     )

@@ -42,7 +42,8 @@ if [ ! -x "$trtexec" ]; then
   echo "trtexec.sh: trtexec is not here, neither on the PATH nor in /usr/src/tensorrt/bin; install JetPack's TensorRT" >&2
   exit 2
 fi
-# What is this device? Of what it calls itself only what JSON and any encoding hold as it is.
+# What is this device? Of what it calls itself only what JSON and any encoding hold as it is. Files of another device may lie
+# under another root.
 root=${THINWAVE_ROOT:-}
 plain() { tr '\000\n' '  ' | tr -cd '\040\041\043-\133\135-\176' | sed 's/ *$//'; }
 device=$(plain 2>/dev/null < "$root/proc/device-tree/model") || device=
