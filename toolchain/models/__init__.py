@@ -5,12 +5,14 @@ from toolchain.models.files import ModelCard, load_card, load_model, load_weight
 from toolchain.models.own import is_own
 from toolchain.models.source import open_model
 from toolchain.models.structure import Edit, edited
+from toolchain.models.widths import Width, narrowed, widths_between
 from toolchain.models.zoo import ARCHITECTURES, create_model
 
 __all__ = [
     "ARCHITECTURES",
     "Edit",
     "ModelCard",
+    "Width",
     "build_model",
     "create_model",
     "edited",
@@ -18,6 +20,8 @@ __all__ = [
     "load_card",
     "load_model",
     "load_weights",
+    "narrowed",
     "open_model",
     "save_model",
+    "widths_between",
 ]

@@ -1,7 +1,7 @@
 """Model files: one ``.safetensors`` that says all that is needed to build the model again.
 
 Its metadata holds ``thinwave``, a JSON object: schema, architecture {name, classes, length}, class names, the units that
-were dropped, the pruning plan and the training record. It is read without pickle, and without the code that pruned.
+were dropped, the modules that were narrowed, the pruning plan and the training record. It is read without pickle, and without the code that pruned.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from toolchain.errors import ModelError
 from toolchain.models.building import build_model
 from toolchain.models.own import is_own
 from toolchain.models.structure import Edit, edit_from_json, edited
+from toolchain.models.widths import Width, narrowed, width_from_json
 from toolchain.models.zoo import MOST
 
 SCHEMA = 2
@@ -39,6 +40,7 @@ class ModelCard:
 
     ``architecture`` names a row of the zoo or is ``package.module:factory``; ``classes`` are the modulations in the
     order of the logits; ``length`` is in samples; ``dropped`` names the units that were pruned away, and ``edits`` did it;
+    ``widths`` say which modules have fewer channels than their architecture makes them;
     ``scaling`` says how frames are scaled inside the model; ``plan`` and ``training`` are records, for people.
     """
 
@@ -47,6 +49,7 @@ class ModelCard:
     length: int
     dropped: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
+    widths: tuple[Width, ...] = ()
     scaling: str = UNIT_RMS
     plan: Mapping[str, Any] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +87,8 @@ def load_model(path: str | PathLike[str], *, trusted: str | None = None) -> tupl
         )
     try:
         model = edited(build_model(card.architecture, len(card.classes), card.length), card.edits)
-    except Exception as error:  # edits that make no sense fail in many ways
+        model = narrowed(model, card.widths)
+    except Exception as error:  # edits and widths that make no sense fail in many ways
         raise ModelError(f"{path}: its model cannot be built: {_first_line(error)}") from error
     model = fill(path, model, weights)
     _require_logits(path, model, card)
@@ -208,6 +212,8 @@ def _read_card(path: Path, text: str) -> ModelCard:
                 raise TypeError(f"{name} is no list")
         values["classes"], values["dropped"] = distinct_names(values["classes"]), tuple(values["dropped"])
         values["edits"] = tuple(edit_from_json(edit) for edit in values["edits"])
+        # A file from before there were any has none.
+        values["widths"] = tuple(width_from_json(width) for width in values.get("widths", ()))
         card = ModelCard(**values)
         if card.scaling != UNIT_RMS:
             raise ModelError(f'{path}: its input scaling is "{card.scaling}", this version knows "{UNIT_RMS}" alone')
