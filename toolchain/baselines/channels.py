@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
 from deploy.errors import first_line
-from toolchain.cost import checked_shape, cost
+from toolchain.cost import cost
+from toolchain.dataflow import checked_shape
 from toolchain.errors import ModelError, PlanError
-from toolchain.models import narrowed, widths_between
+from toolchain.models import widths_between
 
 # A group of channels that go together to a number for each; those with the least go first.
 Importance = Callable[..., Tensor | None]
@@ -27,8 +29,9 @@ Importance = Callable[..., Tensor | None]
 Ranker = Callable[[nn.Module], Importance]
 # Each layer keeps a channel at the least.
 MOST_OF_A_LAYER = 0.99
-# Halvings of the share of channels that goes: it is then known to a part in a thousand of a layer 64 wide, and finer.
-HALVINGS = 14
+# Halvings of the share of channels that goes, which is then known finer than any layer is wide; fewer where the figure is met
+# to this part of what is wanted.
+HALVINGS, CLOSE = 14, 0.002
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,11 @@ def scope_of(model: nn.Module, frame_shape: Sequence[int]) -> Scope:
     frame_shape = checked_shape(frame_shape)
     logits = _logits_layer(model, frame_shape)
     whole = Scope((logits,))
-    reasons = []
+    reasons: list[str] = []
     for scope in (whole, None):
         try:
             if scope is None:
-                scope = Scope((logits, *_coupled(model, frame_shape)), inner=True, why=reasons[0])  # noqa: PLW2901
+                scope = Scope((logits, *_coupled(model, frame_shape)), inner=True, why=reasons[0])
             thinner = thinned(model, frame_shape, lambda _copy: tp.importance.MagnitudeImportance(p=1), 0.5, scope)
         except PlanError as error:
             reasons.append(str(error))
@@ -113,7 +116,7 @@ def thinned(
     except ModelError as error:
         raise PlanError(str(error)) from error
     except Exception as error:  # Torch-Pruning fails on models that it does not know in many ways
-        raise PlanError(first_line(error) or type(error).__name__) from error
+        raise PlanError(_why(model, error)) from error
     if logits.shape != expected:
         raise PlanError(f"what is left gives {tuple(logits.shape)} for two frames, expected {tuple(expected)}")
     return thinner
@@ -144,11 +147,18 @@ def thinned_to(
         found = Thinner(thinner, ratio, figure(thinner))
         if best is None or abs(found.figure - wanted) < abs(best.figure - wanted):
             best = found
-        if found.figure == wanted:
+        if abs(found.figure - wanted) <= CLOSE * wanted:
             break
         low, high = (ratio, high) if found.figure > wanted else (low, ratio)
     assert best is not None  # there is one halving at least
     return best
+
+
+def _why(model: nn.Module, error: Exception) -> str:
+    """What Torch-Pruning failed with; of a recurrent layer it asserts what does not hold, without a word."""
+    recurrent = [type(module).__name__ for module in model.modules() if isinstance(module, nn.RNNBase)]
+    about = f" (it has recurrent layers: {', '.join(sorted(set(recurrent)))})" if recurrent else ""
+    return f"{first_line(error) or type(error).__name__}{about}"
 
 
 @contextmanager
@@ -195,15 +205,15 @@ def _coupled(model: nn.Module, frame_shape: tuple[int, ...]) -> list[str]:
         with _quiet():
             graph = tp.DependencyGraph().build_dependency(probed, torch.zeros(2, *frame_shape))
     except Exception as error:  # as above
-        raise PlanError(first_line(error) or type(error).__name__) from error
+        raise PlanError(_why(model, error)) from error
     return [path for module, path in layers.items() if not _alone(graph, module, layers)]
 
 
-def _alone(graph: tp.DependencyGraph, module: nn.Module, layers: dict[nn.Module, str]) -> bool:
+def _alone(graph: tp.DependencyGraph, module: nn.Module, layers: Mapping[Any, str]) -> bool:
     try:
         with _quiet():
             group = graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, idxs=[0])
-    except Exception:  # noqa: BLE001  # a layer that it cannot follow stays as it is
+    except Exception:  # a layer that it cannot follow stays as it is
         return False
     putting_out = {
         dep.target.module

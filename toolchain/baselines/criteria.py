@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What data-driven criteria look at: training frames, float32 (n, 2, length), their labels (n,), and a seed for drawing."""
+    """What criteria look at: training frames, float32 (n, 2, length), their labels (n,), and a seed for drawing."""
 
     frames: Tensor
     labels: Tensor
@@ -53,9 +54,9 @@ def taylor(model: nn.Module, sample: Sample) -> Ranker:
     for parameter in model.parameters():
         parameter.grad = None
     with evaluating(model), torch.enable_grad():
-        for frames, labels in zip(sample.frames.split(BATCH), sample.labels.split(BATCH), strict=True):
+        for frames, labels in zip(torch.split(sample.frames, BATCH), torch.split(sample.labels, BATCH), strict=True):
             loss = F.cross_entropy(model(frames), labels, reduction="sum") / len(sample.labels)
-            loss.backward()
+            torch.autograd.backward(loss)
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = None
@@ -64,7 +65,8 @@ def taylor(model: nn.Module, sample: Sample) -> Ranker:
         for name, parameter in copy.named_parameters():
             gradient = gradients[name]
             parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient.clone()
-        return tp.importance.GroupTaylorImportance()
+        importance: Importance = tp.importance.GroupTaylorImportance()
+        return importance
 
     return ranker
 
@@ -72,18 +74,20 @@ def taylor(model: nn.Module, sample: Sample) -> Ranker:
 def feature_entropy(model: nn.Module, sample: Sample) -> Ranker:
     """How much there is to know in a channel's feature maps: the entropy of the histogram of their means over frames.
 
-    "RFP": Luo and Wu, "An entropy-based pruning method for CNN compression" (2017): global average pooling, then the entropy of
-    ten cells between a channel's least and largest value.
+    "RFP": Luo and Wu, "An entropy-based pruning method for CNN compression" (2017): global average pooling, then the entropy
+    of ten cells between a channel's least and largest value.
     """
     means: dict[str, list[Tensor]] = {}
 
-    def keep(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        means.setdefault(path, []).append(output.flatten(2).mean(dim=2) if output.ndim > 2 else output)
+    def keep(path: str, module: nn.Module, _inputs: object, output: Tensor) -> None:
+        # A dense layer has its channels last, a convolution behind the batch.
+        by_channel = output.movedim(-1, 1) if isinstance(module, nn.Linear) else output
+        means.setdefault(path, []).append(by_channel.flatten(2).mean(dim=2) if output.ndim > 2 else output)
 
     hooks = [module.register_forward_hook(partial(keep, path)) for path, module in _layers(model).items()]
     try:
         with evaluating(model), torch.no_grad():
-            for frames in sample.frames.split(BATCH):
+            for frames in torch.split(sample.frames, BATCH):
                 model(frames)
     finally:
         for hook in hooks:
@@ -95,7 +99,7 @@ def drawn(model: nn.Module, sample: Sample) -> Ranker:
     """Any channel as well as any other: one random order of all, by the seed."""
     generator = torch.Generator().manual_seed(sample.seed)
     return _by_table(
-        {path: torch.rand(module.weight.shape[0], generator=generator) for path, module in _layers(model).items()}
+        {path: torch.rand(_outputs(module), generator=generator) for path, module in _layers(model).items()}
     )
 
 
@@ -107,6 +111,10 @@ def _entropies(values: ArrayLike) -> np.ndarray:
         shares = counts[counts > 0] / counts.sum()
         found.append(-(shares * np.log2(shares)).sum())
     return np.array(found)
+
+
+def _outputs(layer: nn.Module) -> int:
+    return layer.out_features if isinstance(layer, nn.Linear) else int(cast(Any, layer).out_channels)
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -123,7 +131,7 @@ def _by_table(scores: Mapping[str, Tensor]) -> Ranker:
         def importance(group: tp.Group) -> Tensor | None:
             found = []
             for dep, indices in group:
-                path = paths.get(dep.target.module)
+                path = paths.get(dep.target.module, "")
                 puts_out = dep.handler in (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
                 if path in scores and puts_out:
                     found.append(scores[path][indices])

@@ -1,7 +1,8 @@
 """Model files: one ``.safetensors`` that says all that is needed to build the model again.
 
 Its metadata holds ``thinwave``, a JSON object: schema, architecture {name, classes, length}, class names, the units that
-were dropped, the modules that were narrowed, the pruning plan and the training record. It is read without pickle, and without the code that pruned.
+were dropped, the modules that were narrowed, the pruning plan and the training record. It is read without pickle, and without
+the code that pruned.
 """
 
 from __future__ import annotations
