@@ -77,7 +77,8 @@ def scope_of(model: nn.Module, frame_shape: Sequence[int]) -> Scope:
             return scope
         reasons.append("no channel of it goes")
     raise PlanError(
-        f"{type(model).__name__}: its channels cannot be pruned by Torch-Pruning: {'; of the inner ones alone: '.join(reasons)}"
+        f"{type(model).__name__}: its channels cannot be pruned by Torch-Pruning: "
+        f"{'; of the inner ones alone: '.join(reasons)}"
     )
 
 
