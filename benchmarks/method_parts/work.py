@@ -23,7 +23,7 @@ from torch import nn
 from deploy.accuracy import accuracy, accuracy_by_snr, sensitivity_db
 from method_parts.grid import COMPARED_FRAMES, SETS, SHARED_FILE, Base, Choice, Training
 from method_parts.records import Record, base_key, model_file, name_of, plan_key, tune_key
-from toolchain.baselines import BASELINES
+from toolchain.baselines import psr, random_layers
 from toolchain.cost import cost
 from toolchain.data import Dataset, Part, from_memory, open_dataset, stratified_split
 from toolchain.data.generator import PRESETS, generate
@@ -158,10 +158,12 @@ def _plan_record(
     try:
         if choice.by == "thinwave":
             plan = _planned(model, frames, base, choice, matrices)
+        elif choice.by == "psr":
+            plan = psr(model, frames, Budget(**choice.budget))
         else:
             # A draw of its own for each base model, or all would lose the same layers.
-            more = {} if choice.draw is None else {"seed": 1000 * choice.draw + base.seed}
-            plan = BASELINES[choice.by](model, frames, **choice.budget, **more)
+            seed = 1000 * (choice.draw or 0) + base.seed
+            plan = random_layers(model, frames, Budget(**choice.budget), seed=seed)
     except PlanError as error:
         return {"key": key, "refused": str(error)}
     return {

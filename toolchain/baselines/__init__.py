@@ -1,11 +1,41 @@
-"""What the method is compared with: a baseline is one function that gives a plan, and one line here."""
+"""What the method is compared with.
+
+Other choices of layers: a baseline is one function that gives a plan, and one line in the table. Channel pruning: a criterion
+is one function that ranks channels, and one line in the table of :mod:`toolchain.baselines.criteria`.
+"""
 
 from collections.abc import Callable
 
+from toolchain.baselines.channels import Scope, Thinner, scope_of, thinned, thinned_to
+from toolchain.baselines.criteria import CRITERIA, Criterion, criterion_of
+from toolchain.baselines.linear_probes import linear_probes
 from toolchain.baselines.psr import psr
 from toolchain.baselines.random_layers import random_layers
+from toolchain.baselines.sample import Sample
+from toolchain.baselines.sr_init import sr_init
 from toolchain.pruning import Plan
 
-BASELINES: dict[str, Callable[..., Plan]] = {"psr": psr, "random": random_layers}
+BASELINES: dict[str, Callable[..., Plan]] = {
+    "psr": lambda model, sample, budget, *, seed: psr(model, sample.frames, budget),
+    "random-layers": lambda model, sample, budget, *, seed: random_layers(model, sample.frames, budget, seed=seed),
+    "sr-init": sr_init,
+    "lcp": lambda model, sample, budget, *, seed: linear_probes(model, sample, budget),
+}
+"""Name -> (model, sample, budget, seed) -> plan."""
 
-__all__ = ["BASELINES", "psr", "random_layers"]
+__all__ = [
+    "BASELINES",
+    "CRITERIA",
+    "Criterion",
+    "Sample",
+    "Scope",
+    "Thinner",
+    "criterion_of",
+    "linear_probes",
+    "psr",
+    "random_layers",
+    "scope_of",
+    "sr_init",
+    "thinned",
+    "thinned_to",
+]

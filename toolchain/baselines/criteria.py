@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from toolchain.baselines.channels import Importance, Ranker
+from toolchain.baselines.sample import Sample
 from toolchain.errors import PlanError
 from toolchain.models.modes import evaluating
 
@@ -25,27 +26,21 @@ BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """What criteria look at: training frames, float32 (n, 2, length), their labels (n,), and a seed for drawing."""
-
-    frames: Tensor
-    labels: Tensor
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """How channels are ranked; ``everywhere`` in one order of all layers, as its authors do, or each layer by itself."""
+    """How channels are ranked, by a model, a sample and a seed.
 
-    ranker: Callable[[nn.Module, Sample], Ranker]
+    ``everywhere`` in one order of all layers, as its authors do, or each layer by itself.
+    """
+
+    ranker: Callable[[nn.Module, Sample, int], Ranker]
     everywhere: bool = False
 
 
-def _by_weights(importance: Importance) -> Callable[[nn.Module, Sample], Ranker]:
-    return lambda _model, _sample: lambda _copy: importance
+def _by_weights(importance: Importance) -> Callable[[nn.Module, Sample, int], Ranker]:
+    return lambda _model, _sample, _seed: lambda _copy: importance
 
 
-def taylor(model: nn.Module, sample: Sample) -> Ranker:
+def taylor(model: nn.Module, sample: Sample, _seed: int) -> Ranker:
     """What the loss would change by to first order: |weight x gradient|, summed over a channel's weights.
 
     Molchanov et al., "Importance estimation for neural network pruning" (2019). Gradients are those of the cross-entropy over
@@ -54,7 +49,7 @@ def taylor(model: nn.Module, sample: Sample) -> Ranker:
     for parameter in model.parameters():
         parameter.grad = None
     with evaluating(model), torch.enable_grad():
-        for frames, labels in zip(torch.split(sample.frames, BATCH), torch.split(sample.labels, BATCH), strict=True):
+        for frames, labels in _batches(sample):
             loss = F.cross_entropy(model(frames), labels, reduction="sum") / len(sample.labels)
             torch.autograd.backward(loss)
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -71,7 +66,7 @@ def taylor(model: nn.Module, sample: Sample) -> Ranker:
     return ranker
 
 
-def feature_entropy(model: nn.Module, sample: Sample) -> Ranker:
+def feature_entropy(model: nn.Module, sample: Sample, _seed: int) -> Ranker:
     """How much there is to know in a channel's feature maps: the entropy of the histogram of their means over frames.
 
     "RFP": Luo and Wu, "An entropy-based pruning method for CNN compression" (2017): global average pooling, then the entropy
@@ -87,7 +82,7 @@ def feature_entropy(model: nn.Module, sample: Sample) -> Ranker:
     hooks = [module.register_forward_hook(partial(keep, path)) for path, module in _layers(model).items()]
     try:
         with evaluating(model), torch.no_grad():
-            for frames in torch.split(sample.frames, BATCH):
+            for frames, _ in _batches(sample):
                 model(frames)
     finally:
         for hook in hooks:
@@ -95,12 +90,17 @@ def feature_entropy(model: nn.Module, sample: Sample) -> Ranker:
     return _by_table({path: torch.as_tensor(_entropies(torch.cat(rows).numpy())) for path, rows in means.items()})
 
 
-def drawn(model: nn.Module, sample: Sample) -> Ranker:
+def drawn(model: nn.Module, _sample: Sample, seed: int) -> Ranker:
     """Any channel as well as any other: one random order of all, by the seed."""
-    generator = torch.Generator().manual_seed(sample.seed)
+    generator = torch.Generator().manual_seed(seed)
     return _by_table(
         {path: torch.rand(_outputs(module), generator=generator) for path, module in _layers(model).items()}
     )
+
+
+def _batches(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
+    frames, labels = torch.from_numpy(sample.frames), torch.from_numpy(sample.labels)
+    return zip(torch.split(frames, BATCH), torch.split(labels, BATCH), strict=True)
 
 
 def _entropies(values: ArrayLike) -> np.ndarray:

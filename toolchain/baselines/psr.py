@@ -20,10 +20,8 @@ Matrix = NDArray[np.float64]
 def psr(
     model: nn.Module,
     frames: ArrayLike | Tensor,
+    budget: Budget,
     *,
-    keep: int | float | None = None,
-    macs_cut: float | None = None,
-    params_cut: float | None = None,
     blocks: int = 3,
     similarity: str = "cosine",
     units: Sequence[str] | None = None,
@@ -39,11 +37,13 @@ def psr(
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
     choices = Choices(
-        budget=Budget(keep=keep, macs_cut=macs_cut, params_cut=params_cut),
+        budget=budget,
         similarity=similarity,
         signature="sum",
         score="synflow",
         direction="min",
+        # Its blocks have quotas, whatever the budget is.
+        allot="shares",
         units=units,
     )
     plan, _ = planned(model, frames, choices, cutting=partial(walked_back, blocks=blocks), progress=progress)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from glob import escape
 
 import numpy as np
 import torch
@@ -12,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deploy.progress import Progress, silent
-from toolchain.dataflow import Dataflow, dataflow, follow
 from toolchain.errors import PlanError
 from toolchain.pruning.frames import as_frames, require_finite
-from toolchain.pruning.units import Unit, spans_of
+from toolchain.pruning.outputs import watch_outputs
+from toolchain.pruning.units import Unit
 
 Matrix = NDArray[np.float64]
 
@@ -47,14 +45,10 @@ def similarity_matrix(
 def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequence[Unit], progress: Progress) -> Tensor:
     """The Gram matrix of each unit's centred output: float32 (n, batch, batch)."""
     count = len(frames)
-    # Other than ``count``, so that the dimension that grows with it is known.
-    seen = 3 if count == 2 else 2
-    flow = dataflow(model, torch.tensor(np.resize(frames, (seen, *frames.shape[1:]))))
-    values = _outputs(model, flow, units)
     grams = torch.full((len(units), count, count), torch.nan)
 
     def keep(index: int, output: Tensor) -> None:
-        features = _by_frame(output, flow.shapes[values[index]], seen, count)
+        features = output.flatten(1)
         if features.is_complex():
             features = torch.view_as_real(features.resolve_conj()).flatten(1)
         features = features.float()
@@ -68,38 +62,8 @@ def _centred_grams(model: nn.Module, frames: NDArray[np.float32], units: Sequenc
         progress(index + 1, len(units), "comparing units")
 
     progress(0, len(units), "comparing units")
-    wanted = {value: partial(keep, index) for index, value in enumerate(values)}
-    follow(model, torch.tensor(frames), flow, wanted)
+    watch_outputs(model, frames, units, keep)
     return grams
-
-
-def _by_frame(output: Tensor, seen_shape: Sequence[int], seen: int, count: int) -> Tensor:
-    """``output`` as (count, features), by the dimension that grew with the batch from ``seen`` to ``count`` frames.
-
-    Raises PlanError where none did: the frames are no longer apart.
-    """
-    for dimension, (before, now) in enumerate(zip(seen_shape, output.shape, strict=True)):
-        if before % seen == 0 and now == before // seen * count and now != before:
-            # Several rows a frame (segments, say) lie together.
-            return output.movedim(dimension, 0).reshape(count, -1)
-    raise PlanError(
-        f"the output of a unit has shape {tuple(output.shape)} for {count} frames; expected a part for each"
-    )
-
-
-def _outputs(model: nn.Module, flow: Dataflow, units: Sequence[Unit]) -> list[int]:
-    """The values that ``units`` put out; of one that runs several times, one after another."""
-    spans = spans_of(model, flow)
-    if not all(any(span.name == unit.name for span in spans) for unit in units):
-        # They were named by a glob.
-        spans = spans_of(model, flow, [escape(unit.name) for unit in units])
-    after: dict[str, list[int]] = {}
-    for span in spans:
-        after.setdefault(span.name, []).append(span.after)
-    missing = [unit.name for unit in units if not after.get(unit.name)]
-    if missing:
-        raise PlanError(f"{', '.join(missing[:3])}: no units of this model; find its own with find_units")
-    return [after[unit.name].pop(0) if len(after[unit.name]) > 1 else after[unit.name][0] for unit in units]
 
 
 def linear_cka(grams: Tensor) -> Matrix:

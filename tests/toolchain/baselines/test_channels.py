@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from toolchain.baselines.channels import scope_of, thinned, thinned_to
-from toolchain.baselines.criteria import CRITERIA, Sample, criterion_of
+from toolchain.baselines import CRITERIA, Sample, criterion_of, scope_of, thinned, thinned_to
 from toolchain.cost import cost
 from toolchain.errors import PlanError
 from toolchain.models import ModelCard, create_model, load_model, save_model, widths_between
@@ -15,12 +14,12 @@ SHAPE = (2, 64)
 @pytest.fixture
 def sample():
     generator = torch.Generator().manual_seed(1)
-    frames = torch.randn(96, 2, 64, generator=generator)
-    return Sample(frames=frames, labels=torch.arange(96) % 5, seed=3)
+    frames = torch.randn(96, 2, 64, generator=generator).numpy()
+    return Sample(frames=frames, labels=np.arange(96) % 5)
 
 
 def l1(sample, model):
-    return criterion_of("l1").ranker(model, sample)
+    return criterion_of("l1").ranker(model, sample, 3)
 
 
 class Chain(nn.Module):
@@ -65,7 +64,7 @@ def test_every_criterion_thins_to_a_figure_and_the_model_is_read_from_its_file(n
     criterion = CRITERIA[name]
     whole = cost(model, SHAPE).macs
     found = thinned_to(
-        model, SHAPE, criterion.ranker(model, sample), scope_of(model, SHAPE), lambda each: cost(each, SHAPE).macs,
+        model, SHAPE, criterion.ranker(model, sample, 3), scope_of(model, SHAPE), lambda each: cost(each, SHAPE).macs,
         0.4 * whole, everywhere=criterion.everywhere,
     )  # fmt: skip
     assert found.figure == cost(found.model, SHAPE).macs
@@ -79,16 +78,15 @@ def test_every_criterion_thins_to_a_figure_and_the_model_is_read_from_its_file(n
     save_model(tmp_path / "m.safetensors", found.model, card)
     again, _ = load_model(tmp_path / "m.safetensors")
     with torch.no_grad():
-        assert torch.equal(again(sample.frames), found.model(sample.frames))
+        frames = torch.from_numpy(sample.frames)
+        assert torch.equal(again(frames), found.model(frames))
 
 
 def test_equal_seeds_draw_equal_channels(model, sample):
     scope = scope_of(model, SHAPE)
 
     def drawn(seed):
-        ranker = criterion_of("random-channels").ranker(
-            model, Sample(frames=sample.frames, labels=sample.labels, seed=seed)
-        )
+        ranker = criterion_of("random-channels").ranker(model, sample, seed)
         return thinned(model, SHAPE, ranker, 0.5, scope).state_dict()
 
     first, again, other = drawn(1), drawn(1), drawn(2)
@@ -103,7 +101,7 @@ def test_taylor_keeps_what_the_loss_hangs_on(sample):
     model.second.bias.data[:] = 1.0
     scope = scope_of(model, SHAPE)
     by_weight = thinned(model, SHAPE, l1(sample, model), 0.25, scope)
-    by_loss = thinned(model, SHAPE, criterion_of("taylor").ranker(model, sample), 0.25, scope)
+    by_loss = thinned(model, SHAPE, criterion_of("taylor").ranker(model, sample, 3), 0.25, scope)
     assert 4.0 in by_weight.second.weight[:, 0, 0].tolist()
     assert 4.0 not in by_loss.second.weight[:, 0, 0].tolist()
 
@@ -111,7 +109,7 @@ def test_taylor_keeps_what_the_loss_hangs_on(sample):
 def test_a_channel_that_says_the_same_of_every_frame_has_no_entropy(sample):
     model = Chain()
     model.first.weight.data[3] = 0.0
-    ranker = criterion_of("rfp").ranker(model, sample)
+    ranker = criterion_of("rfp").ranker(model, sample, 3)
     thinner = thinned(model, SHAPE, ranker, 0.25, scope_of(model, SHAPE))
     assert 0.0 not in thinner.first.weight[:, 0, 0].tolist()
 
@@ -154,6 +152,6 @@ def test_numpy_is_not_drawn_from(model, sample):
     state = np.random.get_state()[1].copy()
     torch_state = torch.get_rng_state()
     for criterion in CRITERIA.values():
-        criterion.ranker(model, sample)
+        criterion.ranker(model, sample, 3)
     assert (np.random.get_state()[1] == state).all()
     assert torch.equal(torch.get_rng_state(), torch_state)

@@ -3,7 +3,7 @@ import pytest
 
 from toolchain.baselines.psr import psr, walked_back
 from toolchain.errors import PlanError
-from toolchain.pruning import apply_plan, log_flow, plan_layers, segment, similarity_matrix
+from toolchain.pruning import Budget, apply_plan, log_flow, plan_layers, segment, similarity_matrix
 from toolchain.pruning.segmentation import fisher_table, scatter_of
 
 
@@ -72,7 +72,7 @@ def test_the_walk_is_mostly_not_optimal_and_segment_always_is():
 
 
 def test_a_plan_has_the_walks_blocks_and_the_smallest_flows(model, frames):
-    plan = psr(model, frames, keep=4)
+    plan = psr(model, frames, Budget(keep=4))
     matrix = similarity_matrix(model, frames, plan.units, "cosine")
     assert plan.boundaries == walked_back(matrix.sum(axis=1, keepdims=True), 3)
     assert plan.settings["baseline"] == "psr"
@@ -84,7 +84,7 @@ def test_a_plan_has_the_walks_blocks_and_the_smallest_flows(model, frames):
 
 
 def test_a_cut_is_met_as_by_the_method(model, frames):
-    plan = psr(model, frames, macs_cut=0.5)
+    plan = psr(model, frames, Budget(macs_cut=0.5))
     assert plan.macs_left <= 0.5 * plan.macs
     assert apply_plan(plan, model) is not model
     most = plan_layers(model, frames, macs_cut=0.5)
@@ -93,14 +93,16 @@ def test_a_cut_is_met_as_by_the_method(model, frames):
 
 def test_fewer_units_than_blocks_are_refused(model, frames):
     with pytest.raises(PlanError, match="keeps 2 of 9 units, but each of 3 blocks keeps one at least; expected 3 to 9"):
-        psr(model, frames, keep=2)
+        psr(model, frames, Budget(keep=2))
 
 
 @pytest.mark.parametrize("blocks", ["auto", True, 0, 10])
 def test_the_number_of_blocks_is_a_number(model, frames, blocks):
     with pytest.raises(PlanError, match=r"cannot cut 9 units into .* blocks: expected a number from 1 to 9"):
-        psr(model, frames, keep=4, blocks=blocks)
+        psr(model, frames, Budget(keep=4), blocks=blocks)
 
 
 def test_numbers_of_numpy_are_taken_as_pythons(model, frames):
-    assert psr(model, frames, keep=np.int64(4), blocks=np.int64(2)) == psr(model, frames, keep=4, blocks=2)
+    assert psr(model, frames, Budget(keep=np.int64(4)), blocks=np.int64(2)) == psr(
+        model, frames, Budget(keep=4), blocks=2
+    )
