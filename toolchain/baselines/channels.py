@@ -101,17 +101,7 @@ def thinned(
     frames = torch.zeros(2, *checked_shape(frame_shape))
     expected = _logits(model, frames).shape
     try:
-        with _quiet():
-            pruner = tp.pruner.BasePruner(
-                thinner,
-                frames,
-                importance=ranker(thinner),
-                global_pruning=everywhere,
-                pruning_ratio=ratio,
-                max_pruning_ratio=MOST_OF_A_LAYER,
-                ignored_layers=[thinner.get_submodule(path) for path in scope.ignored],
-            )
-            pruner.step()
+        pruner_of(thinner, frame_shape, ranker(thinner), ratio, scope, everywhere=everywhere).step()
         logits = _logits(thinner, frames)
         widths_between(model, thinner)
     except ModelError as error:
@@ -121,6 +111,30 @@ def thinned(
     if logits.shape != expected:
         raise PlanError(f"what is left gives {tuple(logits.shape)} for two frames, expected {tuple(expected)}")
     return thinner
+
+
+def pruner_of(
+    model: nn.Module,
+    frame_shape: Sequence[int],
+    importance: Importance,
+    ratio: float,
+    scope: Scope,
+    *,
+    everywhere: bool = False,
+) -> Any:
+    """Torch-Pruning's own pruner, which works on ``model`` itself."""
+    with warnings.catch_warnings():
+        # Of parameters that are in no module it knows: whether that matters is seen from what is left.
+        warnings.simplefilter("ignore")
+        return tp.pruner.BasePruner(
+            model,
+            torch.zeros(2, *checked_shape(frame_shape)),
+            importance=importance,
+            global_pruning=everywhere,
+            pruning_ratio=ratio,
+            max_pruning_ratio=MOST_OF_A_LAYER,
+            ignored_layers=[model.get_submodule(path) for path in scope.ignored],
+        )
 
 
 def thinned_to(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,10 @@ class History:
     earlier_s: float
 
 
+def _nothing(_model: nn.Module) -> None:
+    """What most trainings do to a model between epochs; a function with a name can be sent to other processes."""
+
+
 def fit(
     model: nn.Module,
     train: Part,
@@ -56,12 +60,14 @@ def fit(
     checkpoint: Path,
     teacher: nn.Module | None = None,
     hardware: Hardware = ONE_DEVICE,
+    after_epoch: Callable[[nn.Module], None] = _nothing,
     progress: Progress = silent,
 ) -> tuple[nn.Module, History]:
     """Train a copy of ``model`` on ``train`` and return its weights of the best epoch on ``validation``, on the CPU.
 
     ``checkpoint`` is written after every epoch; if it is there already, training goes on from it. With a ``teacher``
-    and a distillation weight its answers on the training frames are learnt too.
+    and a distillation weight its answers on the training frames are learnt too. ``after_epoch`` may change the weights of what
+    is learning, in place, before an epoch is judged: with several devices alike on each.
 
     Several devices of the ``hardware`` are a process each, started here; the model, the teacher and the sets are pickled for
     them, frames in memory too. Each takes its share of every batch, so steps and learning rate are those of one device, and
@@ -83,7 +89,7 @@ def fit(
         teacher = None
     best, history = on_devices(
         hardware, _train, model, train, validation, settings,
-        seed=seed, checkpoint=checkpoint, teacher=teacher, progress=progress,
+        seed=seed, checkpoint=checkpoint, teacher=teacher, after_epoch=after_epoch, progress=progress,
     )  # fmt: skip
     fitted = copy.deepcopy(model)
     fitted.load_state_dict(best)
@@ -100,6 +106,7 @@ def _train(
     seed: int,
     checkpoint: Path,
     teacher: nn.Module | None,
+    after_epoch: Callable[[nn.Module], None],
     progress: Progress,
 ) -> tuple[dict[str, Tensor], History]:
     """Do the work of one device; all of them come to the same weights, and the first one writes them down."""
@@ -130,6 +137,7 @@ def _train(
                     at = f"epoch {epoch + 1} of {-(-settings.steps // per_epoch)}, loss {losses[-1]:.3f}"
                     progress(reached.step, settings.steps, at + reached.score_note())
             learner.settle()
+            after_epoch(learner.judged)
             reached.finish_epoch(float(np.mean(losses)), _accuracy(fabric, learner.judged, validation), learner.judged)
             reached.seconds = earlier_s + time.monotonic() - started
             if fabric.is_global_zero:

@@ -239,3 +239,20 @@ def test_progress_names_the_epoch(net, frames_of, tmp_path):
         progress=lambda done, total, note="": told.append(note.split(",")[0]),
     )  # fmt: skip
     assert told == [*["epoch 1 of 3"] * 3, *["epoch 2 of 3"] * 3, "epoch 3 of 3"]
+
+
+def test_what_is_done_after_each_epoch_is_judged_and_kept(net, frames_of, tmp_path):
+    calls = []
+
+    def silence(model):
+        calls.append(model)
+        with torch.no_grad():
+            model.stem[0].weight[3] = 0.0
+
+    fitted, history = fit(
+        net, frames_of(64, 1), frames_of(32, 2), replace(SETTINGS, steps=8), seed=0, checkpoint=tmp_path / "c",
+        after_epoch=silence,
+    )  # fmt: skip
+    assert len(calls) == len(history.epochs) == 2
+    assert (fitted.stem[0].weight[3] == 0).all()
+    assert not (net.stem[0].weight[3] == 0).any()
