@@ -12,6 +12,8 @@ from toolchain.baselines.linear_probes import linear_probes
 from toolchain.baselines.psr import psr
 from toolchain.baselines.random_layers import random_layers
 from toolchain.baselines.sample import Sample
+from toolchain.baselines.scratch import from_scratch
+from toolchain.baselines.soft_filters import softly
 from toolchain.baselines.sr_init import sr_init
 from toolchain.pruning import Plan
 
@@ -31,10 +33,12 @@ __all__ = [
     "Scope",
     "Thinner",
     "criterion_of",
+    "from_scratch",
     "linear_probes",
     "psr",
     "random_layers",
     "scope_of",
+    "softly",
     "sr_init",
     "thinned",
     "thinned_to",

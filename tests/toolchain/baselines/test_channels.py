@@ -6,7 +6,8 @@ from torch import nn
 from toolchain.baselines import CRITERIA, Sample, criterion_of, scope_of, thinned, thinned_to
 from toolchain.cost import cost
 from toolchain.errors import PlanError
-from toolchain.models import ModelCard, create_model, load_model, save_model, widths_between
+from toolchain.export import export_onnx
+from toolchain.models import ARCHITECTURES, ModelCard, create_model, load_model, save_model, widths_between
 
 SHAPE = (2, 64)
 
@@ -125,6 +126,22 @@ def test_of_models_that_fail_as_a_whole_the_inside_of_blocks_is_thinned(sample):
     thinner = thinned(model, SHAPE, l1(sample, model), 0.5, scope)
     assert thinner.stages[0][0].branch[0].out_channels == 8
     assert thinner.stages[0][0].branch[3].out_channels == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in ("mcldnn", "lstm2")])
+def test_every_other_model_is_thinned_read_from_its_file_and_computes_the_same_in_onnx(name, tmp_path, held_to_parity):
+    model = create_model(name, 5, 64, generator=torch.Generator().manual_seed(0)).eval()
+    scope = scope_of(model, SHAPE)
+    assert scope.inner == (name in ("resnet56", "resnet110", "transformer", "pet-cgdnn"))
+    thinner = thinned(model, SHAPE, criterion_of("l2").ranker(model, None, 0), 0.5, scope)
+    assert cost(thinner, SHAPE).macs < cost(model, SHAPE).macs
+    card = ModelCard(architecture=name, classes=tuple("ABCDE"), length=64, widths=widths_between(model, thinner))
+    save_model(tmp_path / "m.safetensors", thinner, card)
+    read, _ = load_model(tmp_path / "m.safetensors")
+    export_onnx(read, tmp_path / "m.onnx", classes=card.classes, length=64)
+    noise = np.random.default_rng(0).normal(size=(8, 2, 64)).astype(np.float32)
+    assert held_to_parity(read, tmp_path / "m.onnx", noise).agreement == 1.0
 
 
 @pytest.mark.parametrize("name", ["mcldnn", "lstm2"])
