@@ -63,7 +63,7 @@ def widths_between(model: nn.Module, narrower: nn.Module) -> tuple[Width, ...]:
 def narrowed(model: nn.Module, widths: Iterable[Width]) -> nn.Module:
     """A new model of ``widths``, whose narrowed modules hold zeros: weights are filled in later; ``model`` stays as it was.
 
-    Raises ModelError for a module that the model does not have, or that has no such sizes.
+    Raises ModelError for a module that the model does not have, or that has no such sizes, or smaller ones.
     """
     narrower = copy.deepcopy(model)
     modules = dict(narrower.named_modules())
@@ -72,6 +72,9 @@ def narrowed(model: nn.Module, widths: Iterable[Width]) -> nn.Module:
         names = () if module is None else _names(module)
         if module is None or len(names) != len(width.sizes):
             raise ModelError(f'cannot narrow "{width.module}": the model has no module of that name and kind')
+        # A file that was tampered with may ask for any memory.
+        if any(size > was for size, was in zip(width.sizes, _sizes(module), strict=True)):
+            raise ModelError(f'cannot narrow "{width.module}" to {width.sizes}: it has {_sizes(module)}')
         for name, size in zip(names, width.sizes, strict=True):
             setattr(module, name, size)
         for name, shape in _shapes(module, width.sizes).items():

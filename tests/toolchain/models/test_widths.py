@@ -53,6 +53,12 @@ def test_a_width_of_no_such_module_is_refused(chain, width):
         narrowed(chain, [width])
 
 
+@pytest.mark.parametrize("size", [9, 10**9, 10**30])
+def test_a_module_is_not_made_wider(chain, size):
+    with pytest.raises(ModelError, match=r'cannot narrow "1" to \(\d+,\): it has \(8,\)'):
+        narrowed(chain, [Width("1", (size,))])
+
+
 @pytest.mark.parametrize(
     "values", [{"module": 1, "sizes": [1]}, {"module": "a", "sizes": [0]}, {"module": "a", "sizes": [True]},
                {"module": "a", "sizes": "12"}, {"module": "a", "sizes": [1], "more": 1}]
