@@ -1,27 +1,29 @@
-"""What channels are ranked by: a criterion is one function that gives an importance, and one line in the table."""
+"""What channels are ranked by: a criterion is one function that gives scores, and one line in the table.
+
+A score is a number for each channel that a layer puts out (or one that it reads): of channels that go together the mean
+counts, and those with the least go first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torch_pruning as tp
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.baselines.channels import Importance, Ranker
+from toolchain.baselines.channels import Scores, filter_norms, filters_of, layers_of_model, outputs_of
 from toolchain.baselines.sample import Sample
 from toolchain.errors import PlanError
 from toolchain.models.modes import evaluating
 
 # Frames whose feature maps or gradients are looked at, a batch at a time.
 BATCH = 64
-# Cells of the histogram of a feature map, as in RFP.
+# Cells of the histogram of a feature map.
 BINS = 10
 
 
@@ -32,70 +34,130 @@ class Criterion:
     ``everywhere`` in one order of all layers, as its authors do, or each layer by itself.
     """
 
-    ranker: Callable[[nn.Module, Sample, int], Ranker]
+    scores: Callable[[nn.Module, Sample, int], Scores]
     everywhere: bool = False
 
 
-def _by_weights(importance: Importance) -> Callable[[nn.Module, Sample, int], Ranker]:
-    return lambda _model, _sample, _seed: lambda _copy: importance
+def norm(model: nn.Module, _sample: Sample, _seed: int, *, p: int) -> Scores:
+    """The L1 or L2 norm of a channel's filter: Li et al., "Pruning filters for efficient ConvNets" (2017)."""
+    return filter_norms(model, p)
 
 
-def taylor(model: nn.Module, sample: Sample, _seed: int) -> Ranker:
-    """What the loss would change by to first order: |weight x gradient|, summed over a channel's weights.
+def geometric_median(model: nn.Module, _sample: Sample, _seed: int) -> Scores:
+    """How far a channel's filter is from all others of its layer together: one near their median is replaced by them.
 
-    Molchanov et al., "Importance estimation for neural network pruning" (2019). Gradients are those of the cross-entropy over
-    the sample.
+    He et al., "Filter pruning via geometric median for deep convolutional neural networks acceleration" (2019), equation 6.
     """
-    for parameter in model.parameters():
-        parameter.grad = None
-    with evaluating(model), torch.enable_grad():
+    return _by_filters(model, lambda filters: torch.cdist(filters, filters).sum(dim=1))
+
+
+def lamp(model: nn.Module, _sample: Sample, _seed: int) -> Scores:
+    """The square of a filter's norm over the sum of those that are no smaller, so that layers compare.
+
+    Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning" (2021), equation 2, for whole filters.
+    """
+
+    def scores(filters: Tensor) -> Tensor:
+        squares = filters.square().sum(dim=1)
+        order = torch.argsort(squares, stable=True)
+        no_smaller = squares[order].flip(0).cumsum(0).flip(0)
+        return torch.empty_like(squares).scatter_(0, order, squares[order] / no_smaller.clamp_min(1e-300))
+
+    return _by_filters(model, scores)
+
+
+def batchnorm_scale(model: nn.Module, _sample: Sample, _seed: int) -> Scores:
+    """BatchNorm's scale: Liu et al., "Learning efficient convolutional networks through network slimming" (2017).
+
+    Here the model was not trained to make scales small.
+    """
+    norms = {
+        path: module for path, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
+    return {(path, "out"): module.weight.detach().abs().cpu() for path, module in norms.items() if module.affine}
+
+
+def taylor(model: nn.Module, sample: Sample, _seed: int) -> Scores:
+    """By what the loss would change to first order without a channel's filter: (sum of weight x gradient) squared.
+
+    Molchanov et al., "Importance estimation for neural network pruning" (2019), equation 8; the mean over batches of the
+    sample, of cross-entropy.
+    """
+    layers = layers_of_model(model)
+    weights = [layer.weight for layer in layers.values() if isinstance(layer.weight, nn.Parameter)]
+    were = [weight.requires_grad for weight in weights]
+    totals = {path: torch.zeros(outputs_of(layer), dtype=torch.float64) for path, layer in layers.items()}
+    try:
+        for weight in weights:
+            weight.requires_grad_(True)
         for frames, labels in _batches(sample):
-            loss = F.cross_entropy(model(frames), labels, reduction="sum") / len(sample.labels)
-            torch.autograd.backward(loss)
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for parameter in model.parameters():
-        parameter.grad = None
-
-    def ranker(copy: nn.Module) -> Importance:
-        for name, parameter in copy.named_parameters():
-            gradient = gradients[name]
-            parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient.clone()
-        importance: Importance = tp.importance.GroupTaylorImportance()
-        return importance
-
-    return ranker
+            with evaluating(model), torch.enable_grad():
+                loss = F.cross_entropy(model(frames.to(weights[0].device)), labels.to(weights[0].device))
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            for (path, layer), weight, gradient in zip(layers.items(), weights, gradients, strict=True):
+                if gradient is not None:
+                    change = filters_of(layer, (weight * gradient).detach()).sum(dim=1)
+                    totals[path] += change.double().cpu().square() * len(frames) / len(sample.frames)
+    finally:
+        for weight, was in zip(weights, were, strict=True):
+            weight.requires_grad_(was)
+    return {(path, "out"): total for path, total in totals.items()}
 
 
-def feature_entropy(model: nn.Module, sample: Sample, _seed: int) -> Ranker:
-    """How much there is to know in a channel's feature maps: the entropy of the histogram of their means over frames.
+def feature_entropy(model: nn.Module, sample: Sample, _seed: int) -> Scores:
+    """How much there is to know in a channel: the entropy of the histogram of its means over the frames.
 
-    "RFP": Luo and Wu, "An entropy-based pruning method for CNN compression" (2017): global average pooling, then the entropy
-    of ten cells between a channel's least and largest value.
+    Luo and Wu, "An entropy-based pruning method for CNN compression" (2017). It is looked at where a layer reads the channel,
+    behind normalisation and activation.
     """
     means: dict[str, list[Tensor]] = {}
 
-    def keep(path: str, module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def keep(path: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         # A dense layer has its channels last, a convolution behind the batch.
-        by_channel = output.movedim(-1, 1) if isinstance(module, nn.Linear) else output
-        means.setdefault(path, []).append(by_channel.flatten(2).mean(dim=2) if output.ndim > 2 else output)
+        values = inputs[0].movedim(-1, 1) if isinstance(module, nn.Linear) else inputs[0]
+        means.setdefault(path, []).append(values.flatten(2).mean(dim=2).cpu() if values.ndim > 2 else values.cpu())
 
-    hooks = [module.register_forward_hook(partial(keep, path)) for path, module in _layers(model).items()]
+    hooks = [module.register_forward_pre_hook(partial(keep, path)) for path, module in layers_of_model(model).items()]
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model):
             for frames, _ in _batches(sample):
-                model(frames)
+                model(frames.to(device))
     finally:
         for hook in hooks:
             hook.remove()
-    return _by_table({path: torch.as_tensor(_entropies(torch.cat(rows).numpy())) for path, rows in means.items()})
+    return {(path, "in"): torch.from_numpy(entropies(torch.cat(rows).numpy())) for path, rows in means.items()}
 
 
-def drawn(model: nn.Module, _sample: Sample, seed: int) -> Ranker:
-    """Any channel as well as any other: one random order of all, by the seed."""
+def drawn(model: nn.Module, _sample: Sample, seed: int) -> Scores:
+    """Any channel as well as any other of its layer, by the seed."""
     generator = torch.Generator().manual_seed(seed)
-    return _by_table(
-        {path: torch.rand(_outputs(module), generator=generator) for path, module in _layers(model).items()}
-    )
+    return {
+        (path, "out"): torch.rand(outputs_of(layer), generator=generator)
+        for path, layer in layers_of_model(model).items()
+    }
+
+
+def entropies(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The entropy in bits of each column of ``values`` (n, d): of a histogram of BINS cells from its least to its largest."""
+    found = np.zeros(values.shape[1])
+    for index, column in enumerate(values.T.astype(np.float64)):
+        low, high = column.min(), column.max()
+        # What differs by rounding alone says nothing.
+        if high - low > 1e-6 * max(abs(low), abs(high)):
+            counts, _ = np.histogram(column, bins=BINS)
+            shares = counts[counts > 0] / counts.sum()
+            found[index] = -(shares * np.log2(shares)).sum()
+    return found
+
+
+def _by_filters(model: nn.Module, score: Callable[[Tensor], Tensor]) -> Scores:
+    """Scores of each layer's filters: (channels that it puts out, weights of each), in float64."""
+    return {
+        (path, "out"): score(filters_of(layer, layer.weight.detach()).double().cpu())
+        for path, layer in layers_of_model(model).items()
+        if isinstance(layer.weight, Tensor)
+    }
 
 
 def _batches(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
@@ -103,54 +165,15 @@ def _batches(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(torch.split(frames, BATCH), torch.split(labels, BATCH), strict=True)
 
 
-def _entropies(values: ArrayLike) -> np.ndarray:
-    """The entropy in bits of each column's histogram of BINS cells."""
-    found = []
-    for column in np.asarray(values).T:
-        counts, _ = np.histogram(column, bins=BINS)
-        shares = counts[counts > 0] / counts.sum()
-        found.append(-(shares * np.log2(shares)).sum())
-    return np.array(found)
-
-
-def _outputs(layer: nn.Module) -> int:
-    return layer.out_features if isinstance(layer, nn.Linear) else int(cast(Any, layer).out_channels)
-
-
-def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    kinds = (nn.modules.conv._ConvNd, nn.Linear)
-    return {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
-
-
-def _by_table(scores: Mapping[str, Tensor]) -> Ranker:
-    """Rank by a number for each output of each layer; of channels that go together by the mean over their layers."""
-
-    def ranker(copy: nn.Module) -> Importance:
-        paths = {module: path for path, module in copy.named_modules()}
-
-        def importance(group: tp.Group) -> Tensor | None:
-            found = []
-            for dep, indices in group:
-                path = paths.get(dep.target.module, "")
-                puts_out = dep.handler in (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
-                if path in scores and puts_out:
-                    found.append(scores[path][indices])
-            return torch.stack(found).mean(dim=0) if found else None
-
-        return importance
-
-    return ranker
-
-
 CRITERIA: dict[str, Criterion] = {
-    "l1": Criterion(ranker=_by_weights(tp.importance.GroupMagnitudeImportance(p=1))),
-    "l2": Criterion(ranker=_by_weights(tp.importance.GroupMagnitudeImportance(p=2))),
-    "fpgm": Criterion(ranker=_by_weights(tp.importance.FPGMImportance())),
-    "bn-scale": Criterion(ranker=_by_weights(tp.importance.BNScaleImportance()), everywhere=True),
-    "rfp": Criterion(ranker=feature_entropy),
-    "taylor": Criterion(ranker=taylor, everywhere=True),
-    "lamp": Criterion(ranker=_by_weights(tp.importance.LAMPImportance()), everywhere=True),
-    "random-channels": Criterion(ranker=drawn),
+    "l1": Criterion(scores=partial(norm, p=1)),
+    "l2": Criterion(scores=partial(norm, p=2)),
+    "fpgm": Criterion(scores=geometric_median),
+    "bn-scale": Criterion(scores=batchnorm_scale, everywhere=True),
+    "rfp": Criterion(scores=feature_entropy),
+    "taylor": Criterion(scores=taylor, everywhere=True),
+    "lamp": Criterion(scores=lamp, everywhere=True),
+    "random-channels": Criterion(scores=drawn),
 }
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
 from deploy.progress import Progress, silent
 from toolchain.baselines.ordered import plan_in_order
 from toolchain.baselines.sample import Sample
-from toolchain.errors import PlanError
+from toolchain.baselines.scratch import from_scratch
 from toolchain.models import edited
-from toolchain.models.initialisation import SelfInitialised
 from toolchain.pruning import Budget, Plan, Unit
 from toolchain.pruning.frames import as_frames
 from toolchain.pruning.plan import globs
@@ -65,32 +62,17 @@ def drawn_anew(model: nn.Module, unit: Unit, seed: int) -> nn.Module:
 
     Raises PlanError for a module that does not say how its weights start.
     """
-    anew = copy.deepcopy(model)
     stays = dict(edited(model, unit.edits).named_parameters())
     gone = {name for name, _ in model.named_parameters() if name not in stays}
-    with _seeded(seed):
-        for path, module in anew.named_modules():
-            if not any(f"{path}.{name}" in gone for name, _ in module.named_parameters(recurse=False)):
-                continue
-            if isinstance(module, SelfInitialised):
-                module.initialise(None)
-                continue
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if reset is None:
-                raise PlanError(
-                    f"{path}: {type(module).__name__} does not say how its weights start, so SR-init cannot draw them anew; "
-                    "give it reset_parameters()"
-                )
-            reset()
+    # With the statistics of what goes.
+    owners = {name.rpartition(".")[0] for name in gone}
+    fresh = from_scratch(model, seed).state_dict()
+    anew = copy.deepcopy(model)
+    own = anew.state_dict()
+    for name in own:
+        if name in gone or (name.rpartition(".")[0] in owners and name not in stays):
+            own[name].copy_(fresh[name])
     return anew
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """PyTorch's modules draw from the one generator, which is put back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _share_right(model: nn.Module, frames: np.ndarray, sample: Sample) -> float:

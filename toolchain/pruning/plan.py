@@ -204,7 +204,22 @@ def with_model(plan: Plan, card: ModelCard) -> Plan:
 
 def pruned_card(card: ModelCard, plan: Plan) -> ModelCard:
     """The card of the model that ``plan`` makes of the one of ``card``."""
-    return replace(card, dropped=(*card.dropped, *plan.dropped), edits=(*card.edits, *plan.edits), plan=plan.to_json())
+    widths = tuple(width for width in card.widths if not any(_goes(width.module, edit) for edit in plan.edits))
+    return replace(
+        card,
+        dropped=(*card.dropped, *plan.dropped),
+        edits=(*card.edits, *plan.edits),
+        widths=widths,
+        plan=plan.to_json(),
+    )
+
+
+def _goes(path: str, edit: Edit) -> bool:
+    """Whether the module at ``path`` is gone after ``edit``."""
+    if path != edit.module and not path.startswith(f"{edit.module}."):
+        return False
+    child = path.removeprefix(edit.module).removeprefix(".").partition(".")[0]
+    return not (isinstance(edit.becomes, tuple) and child in edit.becomes)
 
 
 def apply_plan(plan: Plan, model: nn.Module) -> nn.Module:

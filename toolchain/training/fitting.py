@@ -67,7 +67,7 @@ def fit(
 
     ``checkpoint`` is written after every epoch; if it is there already, training goes on from it. With a ``teacher``
     and a distillation weight its answers on the training frames are learnt too. ``after_epoch`` may change the weights of what
-    is learning, in place, before an epoch is judged: with several devices alike on each.
+    is learning, and of their average, in place, before an epoch is judged: with several devices alike on each.
 
     Several devices of the ``hardware`` are a process each, started here; the model, the teacher and the sets are pickled for
     them, frames in memory too. Each takes its share of every batch, so steps and learning rate are those of one device, and
@@ -137,7 +137,7 @@ def _train(
                     at = f"epoch {epoch + 1} of {-(-settings.steps // per_epoch)}, loss {losses[-1]:.3f}"
                     progress(reached.step, settings.steps, at + reached.score_note())
             learner.settle()
-            after_epoch(learner.judged)
+            learner.changed_by(after_epoch)
             reached.finish_epoch(float(np.mean(losses)), _accuracy(fabric, learner.judged, validation), learner.judged)
             reached.seconds = earlier_s + time.monotonic() - started
             if fabric.is_global_zero:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -96,6 +97,12 @@ class Learner:
         if self._averaged is not None:
             self._averaged.update_parameters(self._model)
         return float(over_devices(self._fabric, loss.detach(), "mean"))
+
+    def changed_by(self, change: Callable[[nn.Module], None]) -> None:
+        """Let ``change`` work on the model, and on the average of its weights where there is one."""
+        change(self._model)
+        if self._averaged is not None:
+            change(self._averaged.module)
 
     def settle(self) -> None:
         """Bring what is no gradient's into one state after an epoch: counts, and statistics that devices have of their own."""

@@ -10,7 +10,7 @@ SHAPE = (2, 64)
 
 
 def test_the_shape_stays_and_the_weights_are_drawn_by_the_seed(model):
-    thinner = thinned(model, SHAPE, criterion_of("l1").ranker(model, None, 0), 0.5, scope_of(model, SHAPE))
+    thinner = thinned(model, SHAPE, criterion_of("l1").scores(model, None, 0), 0.5, scope_of(model, SHAPE))
     first, again, other = (from_scratch(thinner, seed).state_dict() for seed in (1, 1, 2))
     assert {name: tensor.shape for name, tensor in first.items()} == {
         name: tensor.shape for name, tensor in thinner.state_dict().items()
