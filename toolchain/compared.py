@@ -1,0 +1,162 @@
+"""What a comparison found: ``compare.json``, written by :mod:`toolchain.comparison` and read by :mod:`toolchain.report`.
+
+A *row* of a comparison is one model trained on one data set with one seed under one budget: all methods of a row start from
+the same original, are fine-tuned alike, and are measured in turns in one run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from deploy.regular_file import read_whole
+from deploy.strict_reading import Strict, read_strictly
+from toolchain.errors import RunError
+
+SCHEMA = 1
+FILE = "compare.json"
+# A thousand cells have some ten MiB.
+MOST_BYTES = 1 << 29
+Share = Annotated[float, Field(ge=0, le=1)]
+Kind = Literal["layers", "channels", "scratch"]
+
+
+class Latency(Strict):
+    """What a model takes in one ``runtime`` on the machine ``host``, in milliseconds, and how much faster than its original.
+
+    ``times_as_fast`` is the original's median over this one's in the same processes, with its 95 % interval over them;
+    ``percentiles_ms`` are those from 0 to 100 of all single runs. ``run`` names the run, in which all models with the same
+    name were timed in turns. Models of the same layers are timed once: ``same_as`` says which method's this was.
+    """
+
+    runtime: str
+    runtime_version: str
+    precision: str
+    target: str
+    host: str
+    batch: PositiveInt
+    threads: PositiveInt
+    p50_ms: PositiveFloat
+    p50_interval_ms: tuple[PositiveFloat, PositiveFloat]
+    p99_ms: PositiveFloat
+    times_as_fast: PositiveFloat
+    times_interval: tuple[PositiveFloat, PositiveFloat]
+    percentiles_ms: tuple[PositiveFloat, ...] = Field(min_length=101, max_length=101)
+    processes: PositiveInt
+    stable: bool
+    run: str
+    same_as: str | None = None
+
+
+class Judged(Strict):
+    """How good a model is on the test split, and what it costs.
+
+    ``accuracy_by_snr`` is by SNR in dB, as text; ``confusion`` counts, rows the true class; ``sensitivity_db`` is None where
+    the level is not crossed.
+    """
+
+    accuracy: Share
+    validation_accuracy: Share
+    accuracy_by_snr: dict[str, Share]
+    confusion: tuple[tuple[NonNegativeInt, ...], ...]
+    sensitivity_db: float | None
+    params: PositiveInt
+    macs: PositiveInt
+
+
+class Layers(Strict):
+    """A plan of layers: the ``units`` by name, the indices of the ``kept`` ones and of the first of each block."""
+
+    units: tuple[str, ...]
+    kept: tuple[NonNegativeInt, ...]
+    boundaries: tuple[NonNegativeInt, ...]
+    scored_by: tuple[str, ...]
+
+
+class Original(Strict):
+    """A model before it is pruned, trained on ``worker``; ``failed`` says why there is none."""
+
+    data: str
+    model: str
+    seed: NonNegativeInt
+    classes: tuple[str, ...] = ()
+    frames: dict[str, NonNegativeInt] = {}
+    judged: Judged | None = None
+    latency: tuple[Latency, ...] = ()
+    seconds: NonNegativeFloat = 0.0
+    worker: str = ""
+    failed: str | None = None
+
+
+class Cell(Strict):
+    """A model pruned by a ``method`` to a ``budget`` ("macs_cut=0.75") and fine-tuned; ``failed`` says why there is none.
+
+    ``wanted`` is the part of the original's figure (MACs, parameters, latency) that was to be left, ``reached`` what was
+    found when it was pruned; where the two do not agree the cell is not ``within`` and is compared with none. ``asked`` is
+    what the budget leaves. ``untuned_accuracy`` is on the validation split, before fine-tuning. ``inner`` says that only
+    channels inside of blocks could go, ``ratio`` what share of the channels was asked to go.
+    """
+
+    method: str
+    kind: Kind
+    data: str
+    model: str
+    budget: str
+    seed: NonNegativeInt
+    asked: PositiveFloat | None = None
+    wanted: PositiveFloat | None = None
+    reached: PositiveFloat | None = None
+    within: bool = True
+    untuned_accuracy: Share | None = None
+    judged: Judged | None = None
+    layers: Layers | None = None
+    ratio: Share | None = None
+    inner: bool = False
+    latency: tuple[Latency, ...] = ()
+    seconds: NonNegativeFloat = 0.0
+    worker: str = ""
+    failed: str | None = None
+
+
+class Compared(Strict):
+    """All of it: the recipe's values (of files only the names), on which host latencies were measured, originals, cells.
+
+    ``baseline`` is the method that the others are held against, ``level`` the accuracy that sensitivity is the SNR of, and
+    ``missing`` how many cells of the recipe are not done yet.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    name: str
+    recipe: dict[str, JsonValue]
+    host: dict[str, JsonValue]
+    baseline: str
+    level: Share
+    runtimes: tuple[str, ...] = Field(min_length=1)
+    originals: tuple[Original, ...]
+    cells: tuple[Cell, ...]
+    missing: NonNegativeInt = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def read_compared(folder: Path) -> Compared:
+    """What the comparison in ``folder`` found; a file is taken for a ``compare.json`` itself.
+
+    Raises RunError for what is none.
+    """
+    path = folder / FILE if folder.is_dir() else folder
+    if not path.exists():
+        raise RunError(f"{folder}: holds no {FILE}; expected a folder that `thinwave compare` wrote")
+    try:
+        values = json.loads(read_whole(path, MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"{path}: cannot be read: {reason}; expected what `thinwave compare` wrote") from error
+    if isinstance(values, dict) and values.get("schema") != SCHEMA:
+        raise RunError(f"{path}: its schema is {values.get('schema')}, this version reads {SCHEMA}; compare again")
+    return read_strictly(Compared, values, where=str(path), error=RunError)
