@@ -83,7 +83,7 @@ class Original(Strict):
     model: str
     seed: NonNegativeInt
     classes: tuple[str, ...] = ()
-    frames: dict[str, NonNegativeInt] = {}
+    frames: dict[str, NonNegativeInt] = Field(default_factory=dict)
     judged: Judged | None = None
     latency: tuple[Latency, ...] = ()
     seconds: NonNegativeFloat = 0.0
