@@ -1,11 +1,11 @@
-"""The measuring protocol: single-stream latency, host to host, in fresh processes; one model, or two in turns.
+"""The measuring protocol: single-stream latency, host to host, in fresh processes; one model, or several in turns.
 
 The bias of one process (where its memory happens to lie) does not go away with more samples, so the sampling unit is
 the process. Each opens every model anew, pins itself, warms up, and times single runs; what is reported is
 
 - ``p50_ms``: the geometric mean of the processes' medians, with a 95 % t interval of their logarithms over processes;
 - ``p90_ms`` to ``max_ms``: of all samples together (numpy's linear percentiles), nothing clipped;
-- the ratio of two models: each process times both in short turns and gives one logarithm of the ratio of their medians;
+- the ratio of two models: each process times all in short turns and gives one logarithm of the ratio of their medians;
   the mean of those and its 95 % t interval. Machines drift; such a ratio does not. It equals the ratio of the two p50.
 """
 
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120.0
 # Of running for memory and energy, whose counters tick every millisecond.
 FOOTPRINT_S = 1.0
+FOOTPRINT = ("memory_bytes", "energy_joules_per_run")
 CHILD = ("-m", "deploy.latency_child")
 
 
@@ -70,7 +71,8 @@ class ModelLatency:
 class Measurement:
     """What :func:`measure` found: the models by name, and with two of them how many times faster the second is.
 
-    ``ratio`` is latency of the first / latency of the second: original / pruned is the speed-up.
+    ``ratio`` is latency of the first / latency of the second: original / pruned is the speed-up. Of more models
+    :func:`ratio_between` gives any two's.
     """
 
     models: dict[str, ModelLatency]
@@ -101,17 +103,19 @@ def measure(
     least_runs: int = 1024,
     warmup_s: float = 0.5,
     warmup_limit_s: float = 10.0,
+    footprints: bool = True,
     samples_path: Path | None = None,
     scratch: Path | None = None,
     progress: Progress = silent,
     child_command: Sequence[str] | None = None,
 ) -> Measurement:
-    """Measure one model, or two against each other, as the module says.
+    """Measure one model, or several against each other, as the module says.
 
     ``models`` are by name; ``frames`` is float32 (n, 2, length) with n >= ``batch``, fed ``batch`` at a time and
     over again. Each of the ``processes`` warms every model up for ``warmup_s`` and until it is steady (or
     ``warmup_limit_s``, and then ``stable`` is false in the record), then times for ``seconds`` altogether and at least
     ``least_runs`` of each model, at most 120 s.
+    With ``footprints`` memory and energy are read of each model too, in a process of its own.
     ``samples_path`` receives all samples as ``.npz``, an array ``<name>.process<number>`` each; ``scratch`` is a folder
     for what the processes exchange. ``child_command`` starts a Python with thinwave in it, in place of
     :func:`deploy.python_command.python_command`.
@@ -121,12 +125,13 @@ def measure(
     check_arguments(len(models), frames, threads=threads, batch=batch, processes=processes, seconds=seconds)
     hashes = {name: _hash(model.path) for name, model in models.items()}
     before = machine_state()
-    samples, steps = [], processes + len(models)
+    samples, steps = [], processes + len(models) * footprints
     with tempfile.TemporaryDirectory(prefix="thinwave-", dir=scratch) as folder:
         np.save(Path(folder) / "frames.npy", frames, allow_pickle=False)
         for number in range(processes):
-            # Every other process opens and times the second model first: what comes first has other memory.
-            names = list(models) if number % 2 == 0 else list(models)[::-1]
+            # Each process opens and times another model first: what comes first has other memory.
+            first = number % len(models)
+            names = [*list(models)[first:], *list(models)[:first]]
             request = Request(
                 models=tuple(_opened(name, models[name]) for name in names),
                 threads=threads,
@@ -141,14 +146,14 @@ def measure(
             )
             samples.append(_measure_in_child(request, number, steps, progress, child_command))
             progress(number + 1, steps, "")
-        footprints: dict[str, dict[str, JsonValue]] = {}
-        for number, (name, model) in enumerate(models.items(), start=processes):
+        taken: dict[str, dict[str, JsonValue]] = {name: dict.fromkeys(FOOTPRINT) for name in models}
+        for number, (name, model) in enumerate(models.items() if footprints else (), start=processes):
             progress(number, steps, f"memory of {name}")
             said = ask_for(
                 "footprint", model, Path(folder) / "frames.npy", threads=threads, batch=batch,
                 seconds=min(seconds, FOOTPRINT_S), child_command=child_command, number=number, steps=steps,
             )  # fmt: skip
-            footprints[name] = {"memory_bytes": said["memory_bytes"], "energy_joules_per_run": said["energy_joules"]}
+            taken[name] = dict(zip(FOOTPRINT, (said["memory_bytes"], said["energy_joules"]), strict=True))
             progress(number + 1, steps, "")
     changes = change_of_state(before, machine_state())
     ran = {name: _what_ran(samples, name) for name in models}
@@ -163,32 +168,30 @@ def measure(
         "commit": commit_of(),
     }
     settings = {"target": target, "batch": batch, "threads": threads}
-    return Measurement(
-        models={
-            name: ModelLatency(
-                record=_record(
-                    name,
-                    samples,
-                    {**settings, "runtime": models[name].runtime, **ran[name]},
-                    {
-                        **conditions,
-                        **footprints[name],
-                        "model_sha256": hashes[name],
-                        "file_precision": models[name].precision,
-                    },
-                ),
-                samples_ns=tuple(sample.samples_ns[name] for sample in samples),
-            )
-            for name in models
-        },
-        ratio=_ratio(*models, samples=samples) if len(models) == 2 else None,
-    )
+    found = {
+        name: ModelLatency(
+            record=_record(
+                name,
+                samples,
+                {**settings, "runtime": models[name].runtime, **ran[name]},
+                {
+                    **conditions,
+                    **taken[name],
+                    "model_sha256": hashes[name],
+                    "file_precision": models[name].precision,
+                },
+            ),
+            samples_ns=tuple(sample.samples_ns[name] for sample in samples),
+        )
+        for name in models
+    }
+    return Measurement(models=found, ratio=ratio_between(*found.values()) if len(found) == 2 else None)
 
 
 def check_arguments(models: int, frames: Float32, *, threads: int, batch: int, processes: int, seconds: float) -> None:
     """Raise MeasurementError for what :func:`measure` cannot measure with, before any work."""
-    if models not in (1, 2):
-        raise MeasurementError(f"one model is measured, or two against each other; got {models}")
+    if models < 1:
+        raise MeasurementError("there is no model to measure; expected one, or several to be timed in turns")
     if frames.dtype != np.float32 or frames.ndim != 3 or not 1 <= batch <= len(frames):
         raise MeasurementError(
             f"got frames {frames.dtype} {frames.shape} and batch {batch}; "
@@ -309,7 +312,8 @@ def _record(
             "stable": unsteady == 0,
             "unstable_processes": unsteady,
             "affinity": list(samples[0].affinity),
-            "in_turns_with": other[0] if other else None,
+            # JSON of one name as text, as it has always been.
+            "in_turns_with": (other[0] if len(other) == 1 else list(other)) if other else None,
         },
     )
 
@@ -330,8 +334,10 @@ def _on_device_ms(samples: Sequence[_Sample], name: str) -> float | None:
     return math.exp(fmean(map(math.log, known))) if known else None
 
 
-def _ratio(first: str, second: str, *, samples: Sequence[_Sample]) -> Ratio:
-    logs = [math.log(_median_ns(sample, first) / _median_ns(sample, second)) for sample in samples]
+def ratio_between(first: ModelLatency, second: ModelLatency) -> Ratio:
+    """How many times faster ``second`` is than ``first``, of one measurement."""
+    pairs = zip(first.samples_ns, second.samples_ns, strict=True)
+    logs = [math.log(float(np.median(ours)) / float(np.median(theirs))) for ours, theirs in pairs]
     ratio, low, high = (math.exp(value) for value in t_interval(logs))
     return Ratio(ratio=ratio, low=low, high=high)
 

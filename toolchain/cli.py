@@ -15,6 +15,7 @@ import click
 
 from deploy.cli import DEVICE_COMMANDS
 from deploy.command_line import CONTEXT, end_on_sigterm, run_command_line, stderr, stdout
+from toolchain.cli_comparison import compare
 from toolchain.cli_data import data
 from toolchain.cli_estimate import estimate
 from toolchain.cli_export import export
@@ -102,7 +103,20 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 
 @click.group(
     context_settings=CONTEXT,
-    commands=[run, quickstart, data, train, evaluate, cost, prune, finetune, export, estimate, *DEVICE_COMMANDS],
+    commands=[
+        run,
+        quickstart,
+        compare,
+        data,
+        train,
+        evaluate,
+        cost,
+        prune,
+        finetune,
+        export,
+        estimate,
+        *DEVICE_COMMANDS,
+    ],
 )
 @click.version_option(package_name="thinwave", prog_name="thinwave")
 def thinwave() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +29,7 @@ else:
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 Decibels = Annotated[int, Field(ge=-100, le=100)]
 
 
@@ -39,17 +40,19 @@ BUDGETS = ("keep", "macs_cut", "params_cut")
 DEFAULT_KEEP = 0.25
 
 
-class RunTable(Strict):
-    """``[run]``: what holds for all stages.
+class HardwareTable(Strict):
+    """What models are trained on: ``devices`` of an ``accelerator``, in ``precision``; "auto" is a GPU where there is one."""
 
-    Models are trained on ``devices`` of an ``accelerator``, "auto" being a GPU where there is one, in ``precision``.
-    """
-
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     threads: Annotated[int, Field(ge=0, description="CPU threads for training; 0: all that this process may use")] = 1
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+
+
+class RunTable(HardwareTable):
+    """``[run]``: what holds for all stages, and what models are trained on."""
+
+    seed: Seed = 1
 
 
 class DataTable(Strict):
@@ -115,16 +118,9 @@ class TrainTable(Strict):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class PlanTable(Strict):
-    """``[plan]``: how much stays, and how it is chosen; ``frames`` are compared for similarity.
+class ChoicesTable(Strict):
+    """How units are chosen; ``frames`` are compared for similarity, ``units`` are globs of module paths that name the units."""
 
-    One budget: ``keep`` is a number of units, or a fraction of them (0.25 if no budget is given); ``macs_cut`` and
-    ``params_cut`` are the least fraction that goes. ``units`` are globs of module paths that name the units.
-    """
-
-    keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
-    macs_cut: Fraction | None = None
-    params_cut: Fraction | None = None
     frames: Annotated[int, Field(ge=COMPARED_FRAMES[0], le=COMPARED_FRAMES[1])] = 512
     similarity: Literal["cka", "cosine", "rsa"] = "cka"
     signature: Literal["row", "sum"] = "row"
@@ -134,12 +130,28 @@ class PlanTable(Strict):
     units: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
+    def _has_a_direction(self) -> ChoicesTable:
+        if self.direction == "min" and self.score not in ("synflow", "l1"):
+            raise ValueError(f'direction = "min" is for synflow and l1; score = "{self.score}" has no direction')
+        return self
+
+
+class PlanTable(ChoicesTable):
+    """``[plan]``: how much stays, and how it is chosen.
+
+    One budget: ``keep`` is a number of units, or a fraction of them (0.25 if no budget is given); ``macs_cut`` and
+    ``params_cut`` are the least fraction that goes.
+    """
+
+    keep: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    macs_cut: Fraction | None = None
+    params_cut: Fraction | None = None
+
+    @model_validator(mode="after")
     def _one_budget(self) -> PlanTable:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are budgets, of which there is one; leave the others out")
-        if self.direction == "min" and self.score not in ("synflow", "l1"):
-            raise ValueError(f'direction = "min" is for synflow and l1; score = "{self.score}" has no direction')
         return self
 
     @property
@@ -213,6 +225,11 @@ class Recipe(Strict):
         return self
 
 
+# Tables and keys that name a file; a target is one where it does not name a profile of the package.
+FileKeys = Sequence[tuple[str, str]]
+FILE_KEYS: FileKeys = (("data", "file"), ("model", "weights"), ("profile", "target"))
+
+
 def snrs_db(data: DataTable) -> range:
     """The SNRs that a generated set has."""
     return range(data.snr_min_db, data.snr_max_db + 1, data.snr_step_db)
@@ -225,6 +242,15 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
 
     Raises RecipeError that lists every fault.
     """
+    values, where = values_of(path, assignments, FILE_KEYS)
+    return read_strictly(Recipe, values, where=where, error=RecipeError)
+
+
+def values_of(path: Path, assignments: Iterable[str], file_keys: FileKeys) -> tuple[dict[str, Any], str]:
+    """What a TOML file says, changed by ``assignments``, with whole paths at ``file_keys``; and how to name it in messages.
+
+    Raises RecipeError for what is no TOML file, and for assignments that cannot be meant.
+    """
     try:
         values = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError as error:
@@ -233,31 +259,42 @@ def read_recipe(path: Path, assignments: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: this is a folder, expected a recipe, a TOML file") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: this is no text, expected a recipe, a TOML file") from error
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not a TOML file: {error}") from error
-    _resolve_paths(values, path.parent)
+    _resolve_paths(values, path.parent, file_keys)
     changes: dict[str, Any] = {}
     for assignment in assignments:
         _assign(changes, assignment)
-    _resolve_paths(changes, Path())
+    _resolve_paths(changes, Path(), file_keys)
     for table, keys in changes.items():
+        if isinstance(values.get(table), list):
+            raise RecipeError(
+                f"{path}: there may be several [[{table}]], which --set does not tell apart; change the file"
+            )
         if not isinstance(values.setdefault(table, {}), dict):
             raise RecipeError(f'{path}: "{table}" is a table, expected [{table}] and keys under it')
         if table == "plan" and not keys.keys().isdisjoint(BUDGETS):
             # One budget takes the place of another.
             values[table] = {key: value for key, value in values[table].items() if key not in BUDGETS}
         values[table].update(keys)
-    return read_strictly(Recipe, values, where=f"{path} with --set" if changes else str(path), error=RecipeError)
+    return values, f"{path} with --set" if changes else str(path)
 
 
 def with_threads(recipe: Recipe) -> Recipe:
     """``recipe`` with ``run.threads = 0`` made the number that this process may use: part of what decides the bits."""
-    if recipe.run.threads:
-        return recipe
+    run = recipe.run.model_copy(update={"threads": threads_here(recipe.run.threads)})
+    return recipe.model_copy(update={"run": run})
+
+
+def threads_here(threads: int) -> int:
+    """``threads``, and where that is 0 as many as this process may use."""
+    if threads:
+        return threads
     quota = cpu_quota_cores()
     limit = max(1, int(quota)) if isinstance(quota, float) else len(usable_cores())
-    threads = min(len(usable_cores()), limit)
-    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"threads": threads})})
+    return min(len(usable_cores()), limit)
 
 
 def _assign(changes: dict[str, Any], assignment: str) -> None:
@@ -282,13 +319,9 @@ def _value(text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text.strip()
 
 
-# Where a recipe names a file; a target is one where it does not name a profile of the package.
-_FILE_KEYS = (("data", "file"), ("model", "weights"), ("profile", "target"))
-
-
 def files_in(recipe: Recipe) -> dict[tuple[str, str], str]:
     """The files that ``recipe`` names, by table and key."""
-    named = {(table, key): getattr(getattr(recipe, table), key) for table, key in _FILE_KEYS}
+    named = {(table, key): getattr(getattr(recipe, table), key) for table, key in FILE_KEYS}
     return {
         (table, key): text
         for (table, key), text in named.items()
@@ -296,21 +329,21 @@ def files_in(recipe: Recipe) -> dict[tuple[str, str], str]:
     }
 
 
-def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    for table, key in _FILE_KEYS:
-        keys = values.get(table)
-        if not isinstance(keys, dict) or not isinstance(text := keys.get(key), str):
-            continue
-        if key == "target" and not is_file_name(text):
-            continue
-        try:
-            text.encode()
-            if "\0" in text:
-                raise ValueError("a zero byte")
-            # Not resolved: a link says by its name what its file is.
-            keys[key] = os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100
-        except (ValueError, RuntimeError) as error:
-            raise RecipeError(f"{table}.{key} = {text!a}: this cannot be the name of a file ({error})") from error
+def _resolve_paths(values: dict[str, Any], folder: Path, file_keys: FileKeys) -> None:
+    for table, key in file_keys:
+        for keys in values[table] if isinstance(values.get(table), list) else [values.get(table)]:
+            if not isinstance(keys, dict) or not isinstance(text := keys.get(key), str):
+                continue
+            if key == "target" and not is_file_name(text):
+                continue
+            try:
+                text.encode()
+                if "\0" in text:
+                    raise ValueError("a zero byte")
+                # Not resolved: a link says by its name what its file is.
+                keys[key] = os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100
+            except (ValueError, RuntimeError) as error:
+                raise RecipeError(f"{table}.{key} = {text!a}: this cannot be the name of a file ({error})") from error
 
 
 def is_file_name(target: str) -> bool:

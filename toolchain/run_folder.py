@@ -28,6 +28,8 @@ from toolchain.recipe import differences
 
 SCHEMA = 1
 STATE = ".thinwave"
+# In it, by what recipe: a run's, or a comparison's (toolchain.comparison.folder).
+RUN, COMPARISON = "run.json", "comparison.json"
 
 # Beyond this a file is known by samples of it.
 HASHED_WHOLE_BYTES = 64 << 20
@@ -88,7 +90,7 @@ class RunFolder:
             if record is not None and record.get("key") != key:
                 self._discard(stage, outputs[stage])
                 self._intent(stage).unlink()
-        write_json(self.path / STATE / "run.json", self.described)
+        write_json(self.path / STATE / RUN, self.described)
         current = {self._work_path(stage, key) for stage, key in keys.items()}
         for folder in (self.path / STATE / "work").glob("*"):
             if folder not in current:
@@ -172,9 +174,11 @@ def opened(
     described = {"schema": SCHEMA, "settings": settings, "inputs": identities}
     if path.is_dir() and any(path.iterdir()) and not (path / STATE).is_dir():
         raise RunError(f"{path}: the folder holds files that are no run of thinwave; name an empty one with --out")
+    if (path / STATE / COMPARISON).exists():
+        raise RunError(f"{path}: holds a comparison, which is no run; name another folder with --out")
     (path / STATE / "stages").mkdir(parents=True, exist_ok=True)
     with locked(path / STATE):
-        before = read_json(path / STATE / "run.json")
+        before = read_json(path / STATE / RUN)
         # As JSON, where tuples are lists.
         after = json.loads(json.dumps(described))
         finished = any((path / STATE / "stages").glob("*.json"))
@@ -189,7 +193,7 @@ def _refuse_other(path: Path, before: dict[str, Any] | None, after: dict[str, An
         return
     if before is None or before.get("schema") != SCHEMA:
         raise RunError(
-            f"{path}: holds a run of which it cannot be read by what recipe ({STATE}/run.json is damaged, or of another "
+            f"{path}: holds a run of which it cannot be read by what recipe ({STATE}/{RUN} is damaged, or of another "
             "version of thinwave); name another folder with --out, or reuse what still fits with --replace"
         )
     lines = [

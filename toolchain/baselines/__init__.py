@@ -6,7 +6,7 @@ is one function that ranks channels, and one line in the table of :mod:`toolchai
 
 from collections.abc import Callable
 
-from toolchain.baselines.channels import Scope, Thinner, scope_of, thinned, thinned_to
+from toolchain.baselines.channels import Scope, Thinner, filter_norms, scope_of, thinned, thinned_to
 from toolchain.baselines.criteria import CRITERIA, Criterion, criterion_of
 from toolchain.baselines.linear_probes import linear_probes
 from toolchain.baselines.psr import psr
@@ -18,12 +18,14 @@ from toolchain.baselines.sr_init import sr_init
 from toolchain.pruning import Plan
 
 BASELINES: dict[str, Callable[..., Plan]] = {
-    "psr": lambda model, sample, budget, *, seed: psr(model, sample.frames, budget),
-    "random-layers": lambda model, sample, budget, *, seed: random_layers(model, sample.frames, budget, seed=seed),
+    "psr": lambda model, sample, budget, *, seed, units=None: psr(model, sample.frames, budget, units=units),
+    "random-layers": lambda model, sample, budget, *, seed, units=None: random_layers(
+        model, sample.frames, budget, seed=seed, units=units
+    ),
     "sr-init": sr_init,
-    "lcp": lambda model, sample, budget, *, seed: linear_probes(model, sample, budget),
+    "lcp": lambda model, sample, budget, *, seed, units=None: linear_probes(model, sample, budget, units=units),
 }
-"""Name -> (model, sample, budget, seed) -> plan."""
+"""Name -> (model, sample, budget, seed, units) -> plan; ``units`` are globs that name them, None for all."""
 
 __all__ = [
     "BASELINES",
@@ -33,6 +35,7 @@ __all__ = [
     "Scope",
     "Thinner",
     "criterion_of",
+    "filter_norms",
     "from_scratch",
     "linear_probes",
     "psr",

@@ -29,7 +29,7 @@ from toolchain.models import widths_between
 # A layer's path, and whether its channels are those that it puts "out" or reads "in", to a number for each.
 Scores = Mapping[tuple[str, str], Tensor]
 # Halvings of the share of channels that goes, which is then known finer than any layer is wide; fewer where the figure is met
-# to this part of what is wanted.
+# to this part of what is wanted, which suits what is counted.
 HALVINGS, CLOSE = 14, 0.002
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -179,11 +179,12 @@ def thinned_to(
     wanted: float,
     *,
     everywhere: bool = False,
+    close: float = CLOSE,
 ) -> Thinner:
     """The model whose ``figure`` (MACs, parameters, a latency) is nearest to ``wanted`` of all that were tried.
 
-    The share of channels is found by halving, because the figure falls with it; by how much it is missed is for the caller to
-    judge.
+    The share of channels is found by halving, because the figure falls with it, until it is met to a part of ``close``; by
+    how much it is missed is for the caller to judge.
 
     Raises PlanError where no channel goes at any share.
     """
@@ -195,7 +196,7 @@ def thinned_to(
         reached = Thinner(found, ratio, figure(found))
         if best is None or abs(reached.figure - wanted) < abs(best.figure - wanted):
             best = reached
-        if abs(reached.figure - wanted) <= CLOSE * wanted:
+        if abs(reached.figure - wanted) <= close * wanted:
             break
         low, high = (ratio, high) if reached.figure > wanted else (low, ratio)
     if best is None or not widths_between(model, best.model):

@@ -2,7 +2,7 @@
 
 from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import EstimatedMeter, MeasuredMeter, Meter, Reading
-from toolchain.latency_budget.planning import Pruned, Work, plan_within
+from toolchain.latency_budget.planning import Pruned, Work, corrected, plan_within
 from toolchain.latency_budget.unit_latencies import UnitLatencies, as_of_now, read_unit_latencies, unit_latencies
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "UnitLatencies",
     "Work",
     "as_of_now",
+    "corrected",
     "plan_within",
     "read_unit_latencies",
     "unit_latencies",

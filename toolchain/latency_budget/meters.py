@@ -76,7 +76,10 @@ THOROUGH, BRIEF = (10, 2.0), (5, 1.5)
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredMeter:
-    """Readings by the protocol of :mod:`deploy.latency`, both models in turns in fresh processes."""
+    """Readings by the protocol of :mod:`deploy.latency`, both models in turns in fresh processes.
+
+    ``thorough`` and ``brief`` are how many processes a reading of each kind has, and the timed seconds in each.
+    """
 
     measure: Measure
     target: Target
@@ -84,6 +87,8 @@ class MeasuredMeter:
     precision: Precision
     power_mode: str | None = None
     device: str | None = None
+    thorough: tuple[int, float] = THOROUGH
+    brief: tuple[int, float] = BRIEF
     kind: Kind = "measured"
 
     @property
@@ -105,7 +110,7 @@ class MeasuredMeter:
 
     def read(self, path: Path, against: Path, length: int, *, thorough: bool, progress: Progress = silent) -> Reading:
         """As :class:`Meter` says. Raises DeployError as measuring does, and where an emulator ran it."""
-        processes, seconds = THOROUGH if thorough else BRIEF
+        processes, seconds = self.thorough if thorough else self.brief
         found = self.measure(Subject(path, length), Subject(against, length), processes, seconds, progress).measurement
         assert found.ratio is not None  # two models have one
         records = {name: model.record for name, model in found.models.items()}

@@ -1,0 +1,125 @@
+"""What is compared: originals, budgets, and the cells that combine them with methods."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from toolchain.comparison.methods import reference_of
+from toolchain.comparison.recipe import BudgetsTable, ComparedData, ComparedModel, ComparisonRecipe
+
+BudgetKind = Literal["macs_cut", "params_cut", "speedup", "latency_ms"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A budget: so much of MACs or parameters goes, or so fast a model is to be."""
+
+    kind: BudgetKind
+    value: float
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether it has to be measured."""
+        return self.kind in ("speedup", "latency_ms")
+
+    def __str__(self) -> str:
+        """As results name it."""
+        return f"{self.kind}={self.value:g}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model on a data set by a seed, before anything is pruned: what all methods start from."""
+
+    data: str
+    model: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return _as_file_name(f"{self.data}.{self.model}.seed{self.seed}")
+
+    def __str__(self) -> str:
+        """As people are told of it."""
+        return f"{self.model} on {self.data}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to be made: a start, a budget, a method."""
+
+    start: Start
+    asked: Asked
+    method: str
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.start.name}.{_as_file_name(str(self.asked))}.{self.method}"
+
+    def __str__(self) -> str:
+        """As people are told of it."""
+        return f"{self.method}, {self.asked}, {self.start}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All of a recipe's starts and cells, in the order in which they are made."""
+
+    recipe: ComparisonRecipe
+
+    @cached_property
+    def starts(self) -> tuple[Start, ...]:
+        """Seed by seed: a comparison that is stopped half way has all methods of the first seeds."""
+        recipe = self.recipe
+        return tuple(
+            Start(data.name, model.called, seed)
+            for seed in recipe.compare.seeds
+            for data in recipe.data
+            for model in recipe.models
+        )
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The reference's first of each budget, because channel methods are brought to its figure."""
+        methods = sorted(self.recipe.compare.methods, key=lambda name: name != self.reference)
+        return tuple(
+            Cell(start, asked, method)
+            for start in self.starts
+            for asked in budgets_of(self.recipe.budgets)
+            for method in methods
+        )
+
+    @cached_property
+    def reference(self) -> str | None:
+        """The method whose figures channel methods are brought to; None where all are brought to the budget itself."""
+        return reference_of(self.recipe.compare.methods)
+
+    def reference_cell(self, cell: Cell) -> Cell | None:
+        """The cell whose figure ``cell`` is brought to; None for itself, and where there is none."""
+        if self.reference in (None, cell.method):
+            return None
+        return Cell(cell.start, cell.asked, str(self.reference))
+
+    def data(self, start: Start) -> ComparedData:
+        """The data set of a start."""
+        return next(table for table in self.recipe.data if table.name == start.data)
+
+    def model(self, start: Start) -> ComparedModel:
+        """The model of a start."""
+        return next(table for table in self.recipe.models if table.called == start.model)
+
+
+def budgets_of(table: BudgetsTable) -> list[Asked]:
+    """The budgets, one by one."""
+    kinds: tuple[BudgetKind, ...] = ("macs_cut", "params_cut", "speedup", "latency_ms")
+    return [Asked(kind, value) for kind in kinds for value in getattr(table, kind)]
+
+
+def _as_file_name(text: str) -> str:
+    # A model of the user's own is called package.module:factory.
+    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)

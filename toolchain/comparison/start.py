@@ -1,0 +1,74 @@
+"""A comparison from its recipe: held against the machine, given its folder and who does its jobs, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy.progress import Progress, silent
+from toolchain.compared import Compared
+from toolchain.comparison.beforehand import looked_at
+from toolchain.comparison.comparing import Comparison
+from toolchain.comparison.folder import Folder, opened
+from toolchain.comparison.grid import Grid
+from toolchain.comparison.here import run_here
+from toolchain.comparison.jobs import Job, Runner
+from toolchain.comparison.keys import decided_by_data
+from toolchain.comparison.on_ray import ray_cluster
+from toolchain.comparison.recipe import ComparisonRecipe
+
+
+def compare(
+    recipe: ComparisonRecipe,
+    out: Path,
+    *,
+    ray: str | None = None,
+    replace: bool = False,
+    progress: Progress = silent,
+) -> Compared:
+    """Do what is left of a comparison in the folder ``out``, and give its table, which is in ``compare.json`` too.
+
+    Jobs are done here, one by one, or on the Ray cluster at ``ray`` ("local" for this machine's cores); latencies are measured
+    here. What fails is in the table with its reason, and is tried again by the next call. ``replace`` allows a folder that
+    holds another recipe's comparison: what fits is kept.
+
+    Raises a ToolchainError or DeployError for what can be known to be wrong before; nothing is lost then.
+    """
+    beforehand = looked_at(recipe, progress)
+    with (
+        opened(out, _settings(recipe), beforehand.identities, replace=replace) as folder,
+        _runner(recipe, folder, ray) as runner,
+    ):
+        return Comparison(Grid(recipe), folder, beforehand, runner, progress).run()
+
+
+@contextmanager
+def _runner(recipe: ComparisonRecipe, folder: Folder, ray: str | None) -> Iterator[Runner]:
+    run = recipe.run
+    if ray is None:
+
+        def work(job: Job) -> Path:
+            return folder.work(job.name, job.key)
+
+        yield partial(run_here, threads=run.threads, work=work)
+        return
+    gpus = run.devices if run.accelerator == "gpu" or (run.accelerator == "auto" and torch.cuda.is_available()) else 0
+    with ray_cluster(ray, threads=run.threads, gpus=gpus) as runner:
+        yield runner
+
+
+def _settings(recipe: ComparisonRecipe) -> dict[str, Any]:
+    """The recipe's values by tables, without what may be more another time, and without the names of files."""
+    values = recipe.model_dump(mode="json")
+    tables = {name: values[name] for name in ("run", "train", "plan", "finetune", "measure")}
+    tables |= {f"data.{table['name']}": decided_by_data(table) for table in values["data"]}
+    for table, model in zip(values["models"], recipe.models, strict=True):
+        tables[f"models.{model.called}"] = {
+            name: value for name, value in table.items() if name not in ("weights", "label")
+        }
+    return tables

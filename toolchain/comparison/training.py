@@ -1,0 +1,170 @@
+"""The work of a comparison that trains: originals, and the fine-tuning that all methods get alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
+from deploy.progress import Progress
+from toolchain.baselines import Scope, filter_norms, scope_of, softly, thinned
+from toolchain.comparison.frames import Frames, FramesAsked, frames_of
+from toolchain.cost import cost
+from toolchain.models import ModelCard, build_model, load_card, load_model, load_weights, save_model
+from toolchain.training import FitSettings, Hardware, accuracy_of, fit, predictions_of
+
+FITTED = "fitted.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How models are trained: on which frames, by what settings, and at which accuracy sensitivity is read."""
+
+    frames: FramesAsked
+    settings: FitSettings
+    hardware: Hardware
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalAsked:
+    """A model to be trained: its ``architecture``; or brought along in a file, "weights" among the job's models."""
+
+    fitting: Fitting
+    architecture: str | None
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneAsked:
+    """A pruned model to be fine-tuned: "pruned" among the job's models, "original" its teacher.
+
+    With ``softly``, a share of channels, it is the original that is trained, whose channels go softly for half of the steps.
+    """
+
+    fitting: Fitting
+    architecture: str
+    softly: float | None = None
+
+
+def train_original(
+    asked: OriginalAsked, models: Mapping[str, Path], folder: Path, progress: Progress
+) -> tuple[dict[str, Any], Path | None]:
+    """Train a model, or take the one that is there; say how good it is."""
+    frames = frames_of(asked.fitting.frames)
+    classes = asked.classes or frames.set.classes
+    if "weights" in models:
+        model, card = brought(models["weights"], asked.architecture, classes, frames.set.length)
+    else:
+        assert asked.architecture is not None  # the recipe says one of the two
+        generator = torch.Generator().manual_seed(asked.fitting.frames.seed)
+        model = build_model(asked.architecture, len(classes), frames.set.length, generator=generator)
+        card = ModelCard(architecture=asked.architecture, classes=classes, length=frames.set.length)
+        model, record = _fitted(model, frames, asked.fitting, folder / "checkpoint.pt", None, progress)
+        card = replace(card, training=record)
+    save_model(folder / FITTED, model, card)
+    told = {
+        "classes": list(card.classes),
+        "frames": frames.counts,
+        "judged": judged(model, frames, asked.fitting.level),
+    }
+    return told, folder / FITTED
+
+
+def brought(file: Path, architecture: str | None, classes: tuple[str, ...], length: int) -> tuple[nn.Module, ModelCard]:
+    """The model that somebody trained before, in thinwave's file or as plain weights of an architecture.
+
+    Raises ModelError for what is none.
+    """
+    if load_card(file) is not None:
+        return load_model(file, trusted=architecture)
+    name = architecture or "resnet1d56"
+    return load_weights(file, name, len(classes), length), ModelCard(architecture=name, classes=classes, length=length)
+
+
+def finetune(
+    asked: FinetuneAsked, models: Mapping[str, Path], folder: Path, progress: Progress
+) -> tuple[dict[str, Any], Path | None]:
+    """Fine-tune a pruned model with the original as its teacher; say how good it is."""
+    frames = frames_of(asked.fitting.frames)
+    teacher, _ = load_model(models["original"], trusted=asked.architecture)
+    model, card = load_model(models["pruned"], trusted=asked.architecture)
+    untuned = accuracy_of(model, frames.validation)
+    if asked.softly is None:
+        model, record = _fitted(model, frames, asked.fitting, folder / "checkpoint.pt", teacher, progress)
+    else:
+        model, record = _softly_fitted(asked.softly, frames, asked.fitting, folder, teacher, progress)
+    save_model(folder / FITTED, model, replace(card, training=record))
+    told = {"untuned_accuracy": untuned, "judged": judged(model, frames, asked.fitting.level)}
+    return told, folder / FITTED
+
+
+def judged(model: nn.Module, frames: Frames, level: float) -> dict[str, Any]:
+    """How good a finished model is, and what it costs. The one place that reads the test split, once a model."""
+    test = frames.test
+    predicted = predictions_of(model, test)
+    by_snr = accuracy_by_snr(test.labels, predicted, test.snr_db)
+    counted = cost(model, (2, frames.set.length))
+    return {
+        "accuracy": accuracy(test.labels, predicted),
+        "validation_accuracy": accuracy_of(model, frames.validation),
+        "accuracy_by_snr": by_snr,
+        "confusion": confusion_matrix(test.labels, predicted, len(frames.set.classes)).tolist(),
+        "sensitivity_db": sensitivity_db(by_snr, level),
+        "params": counted.params,
+        "macs": counted.macs,
+    }
+
+
+def _softly_fitted(
+    share: float, frames: Frames, fitting: Fitting, folder: Path, original: nn.Module, progress: Progress
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Half of the steps with channels that are set to nothing after each epoch, the other half without them."""
+    shape = (2, frames.set.length)
+    scope: Scope = scope_of(original, shape)
+    steps = fitting.settings.steps
+    halves = [
+        replace(fitting, settings=replace(fitting.settings, steps=max(1, half)))
+        for half in (steps // 2, steps - steps // 2)
+    ]
+
+    def first(done: int, total: int, note: str = "") -> None:
+        progress(done, steps, f"softly, {note}")
+
+    def second(done: int, total: int, note: str = "") -> None:
+        progress(steps // 2 + done, steps, note)
+
+    soft, _ = _fitted(
+        original, frames, halves[0], folder / "soft.pt", original, first, after_epoch=softly(shape, share, scope)
+    )
+    thinner = thinned(soft, shape, filter_norms(soft, 2), share, scope)
+    return _fitted(thinner, frames, halves[1], folder / "checkpoint.pt", original, second)
+
+
+def _fitted(
+    model: nn.Module,
+    frames: Frames,
+    fitting: Fitting,
+    checkpoint: Path,
+    teacher: nn.Module | None,
+    progress: Progress,
+    **more: Callable[[nn.Module], None],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The weights of the best epoch on validation, and the record that the model's file keeps."""
+    fitted, history = fit(
+        model, frames.train, frames.validation, fitting.settings, seed=fitting.frames.seed, checkpoint=checkpoint,
+        teacher=teacher, hardware=fitting.hardware, progress=progress, **more,
+    )  # fmt: skip
+    return fitted, {
+        "settings": asdict(fitting.settings),
+        "hardware": asdict(fitting.hardware),
+        "epochs": list(history.epochs),
+        "best_epoch": history.best_epoch,
+        # From which `thinwave evaluate` knows the frames that this model never saw.
+        "data": dict(frames.record),
+    }
