@@ -14,6 +14,7 @@ from toolchain.report.comparison.wording import (
     interval_signed,
     interval_significant,
     percent,
+    range_of,
     signed,
     significant,
 )
@@ -67,9 +68,9 @@ def judged_numbers(line: Line) -> dict[str, Number]:
     elif entry.counted and entry.not_crossed and entry.kind != "original":
         found["sensitivity"] = Number(NOTHING, note="level not crossed", origin="sensitivity")
     if entry.macs:
-        found["macs"] = Number(counted(entry.macs), value=entry.macs.mean, origin="macs")
+        found["macs"] = Number(counted(entry.macs), range_of(entry.macs), entry.macs.mean, "macs")
     if entry.params:
-        found["params"] = Number(counted(entry.params), value=entry.params.mean, origin="params")
+        found["params"] = Number(counted(entry.params), range_of(entry.params), entry.params.mean, "params")
     if entry.untuned_accuracy:
         share = entry.untuned_accuracy
         found["untuned"] = Number(f"{100 * share.mean:.2f}", interval_of_shares(share), share.mean, "untuned")

@@ -48,13 +48,15 @@ ALIKE = 0.02
 class Claim:
     """What a row says of channel pruning beside ``champion``: sentences on accuracy, and on latency by setting.
 
-    Each is a pair: the verdict, from the channels' side, and the methods that it holds of, with their numbers.
+    Each is a pair: the verdict, from the channels' side, and the methods that it holds of, with their numbers. ``in_short``
+    counts them.
     """
 
     data: str
     model: str
     budget: str
     champion: str
+    in_short: str
     accuracy: tuple[tuple[str, str], ...]
     latency: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
@@ -127,7 +129,7 @@ def _claim(summary: Summary, row: Row) -> Claim | None:
     accuracy: dict[str, list[str]] = {verdict: [] for verdict in ACCURACY}
     for entry in channels:
         accuracy[_accuracy_verdict(entry, champion)].append(_accuracy_text(entry, champion))
-    latency = []
+    latency, counts = [], []
     for setting in summary.settings:
         if setting not in champion.timings:
             continue
@@ -136,11 +138,13 @@ def _claim(summary: Summary, row: Row) -> Claim | None:
             found = speed_ratio(entry, champion, setting)
             speed[found.verdict if found else "not compared"].append(_speed_text(entry, champion, setting))
         latency.append((summary.labels[setting], _said(speed, SPEED)))
+        counts.append((summary.labels[setting], _in_short(speed, "", SPEED)))
     return Claim(
         data=row.data,
         model=row.model,
         budget=row.budget,
         champion=champion.method,
+        in_short=_in_short(accuracy, "accuracy ", ACCURACY) + "".join(f"; {label}: {short}" for label, short in counts),
         accuracy=_said(accuracy, ACCURACY),
         latency=tuple(latency),
     )
@@ -148,6 +152,10 @@ def _claim(summary: Summary, row: Row) -> Claim | None:
 
 def _said(found: dict[str, list[str]], words: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((words[verdict], "; ".join(texts)) for verdict, texts in found.items() if texts)
+
+
+def _in_short(found: dict[str, list[str]], what: str, words: dict[str, str]) -> str:
+    return what + ", ".join(f"{words[verdict]} in {len(texts)}" for verdict, texts in found.items() if texts)
 
 
 def _champion(summary: Summary, row: Row) -> Entry | None:

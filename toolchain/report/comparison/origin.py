@@ -20,8 +20,8 @@ def origins(summary: Summary, line: Line) -> dict[str, str]:
         return {}
     found = {
         "accuracy": _of_spread(entry, "Accuracy on the test split, measured", entry.accuracy, percent),
-        "macs": _of_count(entry, "Multiply-accumulates of one frame, counted from the layers, not measured"),
-        "params": _of_count(entry, "Parameters, counted, not measured"),
+        "macs": _of_count(entry, "Multiply-accumulates of one frame, counted from the layers, not measured", "macs"),
+        "params": _of_count(entry, "Parameters, counted, not measured", "params"),
         "sensitivity": _of_spread(
             entry,
             f"SNR in dB at which the accuracy crosses {summary.found.level:.0%}, less that of the original of the same seed; "
@@ -72,8 +72,10 @@ def _of_spread(entry: Entry, what: str, spread: Spread | None, write: object) ->
     return "\n".join([what, f"n = {len(spread.by_seed)}; {BASES[spread.basis]}", values, *_models(entry.counted)])
 
 
-def _of_count(entry: Entry, what: str) -> str:
-    return "\n".join([what, *_models(entry.counted)])
+def _of_count(entry: Entry, what: str, name: str) -> str:
+    values = {result.seed: getattr(result.judged, name) for result in entry.counted}
+    told = ", ".join(f"seed {seed}: {value:,}" for seed, value in values.items())
+    return "\n".join([f"{what}; the mean of the seeds, and the range", told, *_models(entry.counted)])
 
 
 def _of_latency(summary: Summary, entry: Entry, setting: Setting, what: str, number: str) -> str:

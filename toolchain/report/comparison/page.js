@@ -33,22 +33,32 @@
     const square = box.classList.contains("square");
     const entries = figure.data.filter((trace) => trace.showlegend !== false && trace.type !== "heatmap").length;
     // Below the plot the legend takes room that grows with it.
-    const below = narrow && !square && entries > 1 ? 24 * Math.ceil(entries / 2) : 0;
+    const below = narrow && !square && entries > 1 ? 40 + 20 * Math.ceil(entries / 2) : 0;
     const height = square ? Math.min(box.clientWidth, 560) : 480 + below;
     return {
       height,
       font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", size: 12, color: "#16202C" },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow ? 44 : 64, r: 14, t: 14, b: 50 + below },
+      margin: { l: narrow ? 44 : 64, r: 14, t: narrow ? 10 : 34, b: 50 + below },
       hoverlabel: { align: "left", bgcolor: "#FFFFFF", font: { color: "#16202C" } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: "#97A3B0", activecolor: "#16202C" },
       legend: below
-        ? { orientation: "h", x: 0, xanchor: "left", y: -70 / (height - below - 64), yanchor: "top", entrywidth: 130 }
+        ? { orientation: "h", x: 0, xanchor: "left", y: -70 / (height - below - 60), yanchor: "top", entrywidth: 0.48, entrywidthmode: "fraction", maxheight: below, tracegroupgap: 0 }
         : { x: 1.01, y: 1, tracegroupgap: 0 },
       ...figure.layout,
       xaxis: axis(figure.layout.xaxis),
       yaxis: axis(figure.layout.yaxis),
     };
+  }
+
+  // Names of a hundred units do not fit beside each other.
+  function thinned(figure, box) {
+    const { tickvals, ticktext } = figure.layout.xaxis;
+    if (!ticktext) return;
+    const step = Math.ceil((tickvals.length * 15) / Math.max(box.clientWidth - 150, 100));
+    figure.layout.xaxis.tickvals = tickvals.filter((_, place) => place % step === 0);
+    figure.layout.xaxis.ticktext = ticktext.filter((_, place) => place % step === 0);
   }
 
   function draw(name) {
@@ -70,7 +80,14 @@
       if (trace.meta === "band" && byId("bands").checked) trace.visible = true;
       for (const bar of ["error_x", "error_y"]) if (trace[bar]) trace[bar].visible = byId("bars").checked;
     }
-    const settings = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+    thinned(figure, box);
+    const settings = {
+      displaylogo: false,
+      responsive: true,
+      displayModeBar: window.innerWidth >= NARROW_PX ? "hover" : false,
+      // By name: plotly.js would also offer to send the plot to a server.
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+    };
     Plotly.react(box, figure.data, layout(figure, box), settings);
   }
 

@@ -16,6 +16,7 @@ from toolchain.report.comparison.wording import (
     interval_of_shares,
     interval_significant,
     percent,
+    range_of,
     several,
     significant,
 )
@@ -51,7 +52,7 @@ def against_macs(entries: Sequence[Entry]) -> Figure:
         macs = entry.macs
         if macs is None:
             return None
-        text = f"{counted(macs)} MACs (counted)"
+        text = f"{counted(macs)} MACs (counted) {range_of(macs)}".rstrip()
         if macs.least == macs.most:
             return Cost(macs.mean, None, None, text)
         return Cost(macs.mean, macs.least, macs.most, text)
@@ -109,7 +110,7 @@ def _tradeoff(entries: Sequence[Entry], cost_of: Callable[[Entry], Cost | None],
 
 def _points(method: str, kind: Kind, points: Sequence[tuple[Entry, Cost]]) -> Figure:
     look = look_of(method, kind)
-    size = 16 if method == ORIGINAL else 12 if method == "layers" else 9
+    size = 16 if method == ORIGINAL else 12 if method == "layers" else 10
     bar = {"type": "data", "symmetric": False, "thickness": 1, "width": 2, "color": faint(look.colour, 0.45)}
     accuracies = [entry.accuracy for entry, _ in points if entry.accuracy]
     return {

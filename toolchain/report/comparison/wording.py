@@ -87,10 +87,21 @@ def interval_significant(spread: Spread) -> str:
 
 
 def counted(number: Counted) -> str:
-    """A count in full; where seeds differ, the range."""
-    if number.least == number.most:
-        return f"{number.least:,}"
-    return f"{number.least:,} to {number.most:,}"
+    """The mean of a count with four digits; in full where all seeds have the same."""
+    return f"{number.least:,}" if number.least == number.most else short_count(number.mean)
+
+
+def range_of(number: Counted) -> str:
+    """From the least seed to the most; nothing where all have the same."""
+    return "" if number.least == number.most else f"{short_count(number.least)} to {short_count(number.most)}"
+
+
+def short_count(number: float) -> str:
+    """12,345,678 as "12.35 M"."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{significant(number / size, 4)}{unit}"
+    return significant(number, 4)
 
 
 def several(count: int, noun: str) -> str:
