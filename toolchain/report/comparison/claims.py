@@ -72,7 +72,9 @@ def winner_in_words(row: Row, choice: Choice) -> str:
     figure = f"{percent(best.accuracy.mean)}, {several(len(best.seeds), 'seed')}"
     rest = f" Left out: {_left_out(row, choice)}." if choice.left_out else ""
     if choice.winner:
-        return f"{choice.winner} ({figure}) is more accurate than each of the {len(choice.eligible) - 1} others.{rest}"
+        count = len(choice.eligible) - 1
+        beaten = "the other method" if count == 1 else f"each of the {count} other methods"
+        return f"{choice.winner} ({figure}) is more accurate than {beaten}.{rest}"
     if len(choice.eligible) == 1:
         return f"No winner is shown: {choice.best} ({figure}) is the only method that could be compared.{rest}"
     if len(best.seeds) == 1:
@@ -186,7 +188,7 @@ def _macs_aside(entry: Entry, champion: Entry) -> str:
     if entry.macs is None or champion.macs is None:
         return ""
     more = entry.macs.mean / champion.macs.mean - 1
-    return "" if abs(more) < ALIKE else f" with {abs(more):.0%} {'more' if more > 0 else 'fewer'} MACs"
+    return "" if abs(more) < ALIKE else f" with {percent(abs(more), 0)} {'more' if more > 0 else 'fewer'} MACs"
 
 
 def _speed_text(entry: Entry, champion: Entry, setting: Setting) -> str:

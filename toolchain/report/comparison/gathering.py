@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -70,6 +71,7 @@ def gathered(compared: Sequence[Compared], baseline: str | None = None) -> Gathe
     """
     if not compared:
         raise RunError("no comparison to report on; name the folder of one")
+    compared = _named_apart(compared)
     _refuse_doubles(compared)
     _refuse_other_originals(compared)
     levels = {one.level: one.name for one in compared}
@@ -91,6 +93,17 @@ def gathered(compared: Sequence[Compared], baseline: str | None = None) -> Gathe
         runtimes=tuple(dict.fromkeys(name for one in compared for name in one.runtimes)),
         results=tuple(result for one in compared for result in _results(one)),
     )
+
+
+def _named_apart(compared: Sequence[Compared]) -> list[Compared]:
+    """Number the comparisons whose folders have the same name."""
+    times: Counter[str] = Counter()
+    named = []
+    for one in compared:
+        times[one.name] += 1
+        nth = times[one.name]
+        named.append(one if nth == 1 else one.model_copy(update={"name": f"{one.name} ({nth})"}))
+    return named
 
 
 def _results(compared: Compared) -> list[Result]:

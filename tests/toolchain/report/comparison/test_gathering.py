@@ -21,6 +21,11 @@ def test_two_comparisons_are_one_where_their_originals_are(make):
     assert {result.method for result in found.results} == {"original", "layers", "l1"}
 
 
+def test_folders_of_the_same_name_are_told_apart(make):
+    with pytest.raises(RunError, match=r"first and first \(2\) both hold"):
+        gathered([make.compared(), make.compared()])
+
+
 @pytest.mark.parametrize(
     ("second", "said"),
     [

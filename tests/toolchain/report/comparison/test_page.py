@@ -84,9 +84,11 @@ def choose(browser, select, text):
 def column(browser, head):
     """The visible lines' cells under ``head``, as text."""
     return browser.execute_script(
-        "const table = document.getElementById('numbers');"
-        "const place = [...table.tHead.rows[0].cells].find((cell) => cell.textContent.startsWith(arguments[0])).cellIndex;"
-        "return [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[place].firstChild.textContent)",
+        "const { tHead, tBodies } = document.getElementById('numbers');"
+        "const under = (cell) => cell.querySelector('button').textContent.startsWith(arguments[0]);"
+        "const place = [...tHead.rows[0].cells].find(under).cellIndex;"
+        "const shown = [...tBodies[0].rows].filter((row) => !row.hidden);"
+        "return shown.map((row) => row.cells[place].firstChild.textContent)",
         head,
     )
 
@@ -94,7 +96,7 @@ def column(browser, head):
 def click_head(browser, head):
     return browser.execute_script(
         "const heads = [...document.querySelectorAll('#numbers thead th')];"
-        "const head = heads.find((cell) => cell.textContent.startsWith(arguments[0]));"
+        "const head = heads.find((cell) => cell.querySelector('button').textContent.startsWith(arguments[0]));"
         "head.querySelector('button').click(); return head.getAttribute('aria-sort')",
         head,
     )
