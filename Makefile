@@ -18,9 +18,9 @@ help: ## say what there is
 quickstart: $(VENV)/toolchain.stamp ## train, prune, export and measure a receiver model: four to six minutes on two cores
 	$(BIN)/thinwave quickstart
 
-packages: ## Debian's packages that the slow tests need: an ssh server, an emulator; as root
+packages: ## Debian's packages that the slow tests need: an ssh server, an emulator, a browser; as root
 	apt-get update -qq
-	apt-get install --yes --quiet openssh-server python3-venv procps qemu-user-static
+	apt-get install --yes --quiet openssh-server python3-venv procps qemu-user-static chromium chromium-driver
 
 test: $(VENV)/dev.stamp ## the tests, without the slow ones
 	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"

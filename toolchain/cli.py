@@ -22,6 +22,7 @@ from toolchain.cli_export import export
 from toolchain.cli_models import evaluate
 from toolchain.cli_options import require_extra
 from toolchain.cli_pruning import cost, prune
+from toolchain.cli_report import report
 from toolchain.cli_training import finetune, train
 from toolchain.errors import ToolchainError
 
@@ -115,6 +116,7 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
         finetune,
         export,
         estimate,
+        report,
         *DEVICE_COMMANDS,
     ],
 )
@@ -122,8 +124,8 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune`, `export` and `estimate` need the toolchain
-    extra, `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
+    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune`, `export`, `estimate` and `report` need the
+    toolchain extra, `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
     """
 
 

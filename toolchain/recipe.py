@@ -119,7 +119,7 @@ class TrainTable(Strict):
 
 
 class ChoicesTable(Strict):
-    """How units are chosen; ``frames`` are compared for similarity, ``units`` are globs of module paths that name the units."""
+    """How units are chosen: ``frames`` are compared for similarity, ``units`` are globs of module paths that name them."""
 
     frames: Annotated[int, Field(ge=COMPARED_FRAMES[0], le=COMPARED_FRAMES[1])] = 512
     similarity: Literal["cka", "cosine", "rsa"] = "cka"
