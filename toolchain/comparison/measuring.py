@@ -27,6 +27,8 @@ ORIGINAL = "original"
 Found = list[dict[str, Any]] | str
 # Runs of each model in each process, at the least.
 LEAST_RUNS = 200
+# Of each model at the least; it goes on until it is steady.
+WARMUP_S = 0.25
 
 
 def measured_row(
@@ -54,6 +56,8 @@ def measured_row(
                 processes=table.processes,
                 seconds=min(LIMIT_S, table.seconds * len(files)),
                 least_runs=LEAST_RUNS,
+                warmup_s=WARMUP_S,
+                footprints=False,
                 scratch=Path(scratch),
                 progress=_part(progress, number, len(table.runtimes), f"{run}, {runtime}"),
             )

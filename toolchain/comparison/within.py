@@ -23,7 +23,7 @@ from deploy.profiling import AGAINST, BATCHES_FED, BUNDLE, Profile, Subject
 from deploy.progress import Progress, silent
 from deploy.targets import load_target
 from toolchain.comparison.grid import Asked
-from toolchain.comparison.measuring import LEAST_RUNS
+from toolchain.comparison.measuring import LEAST_RUNS, WARMUP_S
 from toolchain.comparison.methods import KINDS, OURS
 from toolchain.comparison.pruning import (
     PruneAsked,
@@ -55,7 +55,7 @@ from toolchain.pruning import Budget, Choices, Latency, Plan, apply_plan, find_u
 # Readings differ by more than widths do: halving nearer than this part of what is wanted finds noise.
 CLOSE = 0.01
 # Processes of a reading, and timed seconds in each: what comes out is timed once more, with all methods.
-THOROUGH, BRIEF, WARMUP_S = (8, 1.0), (4, 0.6), 0.2
+THOROUGH, BRIEF = (8, 1.0), (4, 0.6)
 # Of plans that a baseline is asked for until one is fast enough.
 ATTEMPTS = 8
 LEAST_STEP = 0.002
