@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from deploy.command_line import CONTEXT, stderr
-from toolchain.cli_options import require_extra
+from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
+from toolchain.cli_options import EXTRA, require_extra
 
 
 @click.command(
+    cls=JsonCommand,
     context_settings=CONTEXT,
     epilog="\b\nExamples:\n"
     "  thinwave compare recipes/compare.toml\n"
@@ -45,21 +45,26 @@ from toolchain.cli_options import require_extra
 @click.option(
     "--replace", is_flag=True, help="Take a folder that holds another recipe's comparison; what fits is kept."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON instead, as in compare.json.")
+@json_option
 def compare(
-    recipe: Path, out: Path | None, assignments: tuple[str, ...], ray: str | None, replace: bool, as_json: bool
+    recipe: Path, out: Path | None, assignments: tuple[str, ...], ray: str | None, replace: bool, json_path: str | None
 ) -> None:
     """Compare methods x budgets x seeds x models x data sets, as RECIPE says, all fine-tuned and measured alike.
 
-    A cell that fails is named in the table with its reason; the rest goes on, and the exit code is 1 then.
+    Leaves report.html and the same in other forms, compare.json, and every model. What fails is named there with its reason;
+    the rest goes on, and the exit code is 1 then.
     """
-    require_extra()
+    require_extra(*EXTRA, "torch_pruning", "plotly", "jinja2")
     from deploy.progress import progress_bar
     from toolchain.comparison.recipe import read_comparison
 
     read = read_comparison(recipe, assignments)
     folder = out or Path("runs", recipe.stem)
     from toolchain.comparison.start import compare as run
+    from toolchain.comparison.table import told_failures
+    from toolchain.report.comparison.summary import summary_of
+    from toolchain.report.comparison.terminal import show_comparison
+    from toolchain.report.comparison.writing import write_summary
 
     try:
         with progress_bar(stderr, "compare") as progress:
@@ -67,13 +72,15 @@ def compare(
     except KeyboardInterrupt:
         click.echo(f"What was finished is in {folder}; the same command goes on from there.", err=True)
         raise
-    failed = [cell for cell in compared.cells if cell.failed is not None]
-    if as_json:
-        click.echo(json.dumps(compared.to_json()))
-    for cell in failed:
-        click.echo(
-            f"failed: {cell.method}, {cell.budget}, {cell.model} on {cell.data}, seed {cell.seed}: {cell.failed}",
-            err=True,
-        )
-    if failed:
+    summary = summary_of([compared])
+    paths = write_summary(summary, folder)
+    if json_path:
+        write_json(json_path, compared.to_json())
+    if json_path != "-":
+        show_comparison(stdout(), summary, paths)
+    failures = told_failures(compared)
+    for line in failures:
+        click.echo(line, err=True)
+    if failures:
+        click.echo("The same command tries again what failed.", err=True)
         sys.exit(1)

@@ -7,6 +7,7 @@ a file has to lie at the same place on every machine.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,8 @@ from typing import Any
 
 from deploy.errors import first_line
 from deploy.progress import Progress
-from toolchain.comparison.doing import done
-from toolchain.comparison.jobs import Done, Job, Runner
+from toolchain.comparison.doing import done as done_here
+from toolchain.comparison.jobs import Done, Job, Packed, Runner
 from toolchain.errors import RunError
 
 LOCAL = "local"
@@ -25,6 +26,9 @@ LOCAL = "local"
 RETRIES = 5
 # Beside those at work, jobs that wait on the machines for the next free core.
 AHEAD = 2
+ANSWERS_IN_S = 10.0
+# Between two messages of a job's progress.
+TOLD_EVERY_S = 1.0
 
 
 @contextmanager
@@ -39,6 +43,8 @@ def ray_cluster(address: str, *, threads: int, gpus: int) -> Iterator[Runner]:
         import ray
     except ImportError as error:
         raise RunError("--ray needs Ray, which is not installed; pip install 'thinwave[ray]'") from error
+    if address != LOCAL:
+        _check_answers(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
@@ -62,6 +68,20 @@ def ray_cluster(address: str, *, threads: int, gpus: int) -> Iterator[Runner]:
         ray.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    """Raise RunError where nothing listens at ``address``, HOST:PORT: Ray itself would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise RunError(f"--ray {address}: expected HOST:PORT of a cluster's head, as 10.0.0.5:6379, or local")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
+    except OSError as error:
+        raise RunError(
+            f"--ray {address}: no Ray cluster answers there: {error.strerror or error}; start one with `ray start --head`, or "
+            "take --ray local"
+        ) from error
+
+
 def _run(
     ray: Any,
     jobs: Sequence[Job],
@@ -72,7 +92,8 @@ def _run(
     gpus: int,
 ) -> None:
     """Do all ``jobs``, as :class:`toolchain.comparison.jobs.Runner`."""
-    remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(done)
+    remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_done_there)
+    board = _board(ray)
     waiting: deque[Job] = deque(jobs)
     flying: dict[Any, tuple[Job, float]] = {}
     total, before, ended = sum(job.steps for job in jobs), 0, 0
@@ -81,7 +102,7 @@ def _run(
             at_once = AHEAD + int(ray.cluster_resources().get("CPU", 1)) // threads
             while waiting and len(flying) < at_once:
                 job = waiting.popleft()
-                flying[remote.remote(job.packed(), threads=threads)] = (job, time.monotonic())
+                flying[remote.remote(job.packed(), threads, board)] = (job, time.monotonic())
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
             for reference in ready:
                 job, started = flying.pop(reference)
@@ -92,13 +113,45 @@ def _run(
                     result = Done(failed=why, seconds=time.monotonic() - started)
                 finished(job, result)
                 before, ended = before + job.steps, ended + 1
-            progress(
-                before,
-                total,
-                f"{ended} of {len(jobs)} done, {len(flying)} sent: {next(iter(flying.values()))[0].told}"
-                if flying
-                else "",
-            )
+            parts = ray.get(board.read.remote())
+            part = sum(int(parts.get(job.name, 0.0) * job.steps) for job, _ in flying.values())
+            oldest = next(iter(flying.values()), None)
+            progress(before + part, total, f"{ended} of {len(jobs)} done" + (f"; {oldest[0].told}" if oldest else ""))
     finally:
         for reference in flying:
             ray.cancel(reference, force=True)
+        ray.kill(board)
+
+
+class _Board:
+    """Where jobs say how far they are: a part from 0 to 1, by the job's name."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, float] = {}
+
+    def tell(self, name: str, part: float) -> None:
+        self._parts[name] = part
+
+    def read(self) -> dict[str, float]:
+        return self._parts
+
+
+def _board(ray: Any) -> Any:
+    """A board on the machine where this runs: others may be lost."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _done_there(packed: Packed, threads: int, board: Any) -> Done:
+    """Do a job where Ray has put it."""
+    last = 0.0
+
+    def tell(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= TOLD_EVERY_S:
+            last = time.monotonic()
+            board.tell.remote(packed.name, done / max(1, total))
+
+    return done_here(packed, threads=threads, progress=tell)

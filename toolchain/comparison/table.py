@@ -51,6 +51,22 @@ def tabulated(grid: Grid, folder: Folder, records: Records) -> Compared:
     return compared
 
 
+def told_failures(compared: Compared) -> list[str]:
+    """A line for each original and each cell that failed; of what fails for the same reason, one for all."""
+    lines: dict[str, list[str]] = {}
+    for original in compared.originals:
+        if original.failed is not None:
+            lines.setdefault(original.failed, []).append(f"{original.model} on {original.data}, seed {original.seed}")
+    for cell in compared.cells:
+        if cell.failed is not None:
+            place = f"{cell.method}, {cell.budget}, {cell.model} on {cell.data}, seed {cell.seed}"
+            lines.setdefault(cell.failed, []).append(place)
+    return [
+        f"failed: {places[0]}{f' and {len(places) - 1} more' if len(places) > 1 else ''}: {why}"
+        for why, places in lines.items()
+    ]
+
+
 def _original(start: Start, record: Record | None, records: Records) -> Original:
     values: dict[str, Any] = {"data": start.data, "model": start.model, "seed": start.seed}
     if record is None:

@@ -1,0 +1,235 @@
+"""Whole comparisons, small: real training, Torch-Pruning, ONNX Runtime, and processes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolchain.compared import read_compared
+from toolchain.cost import cost
+from toolchain.models import load_model
+
+METHODS = ["layers", "l1", "sfp", "scratch"]
+
+
+@pytest.fixture(scope="module")
+def finished(thinwave, recipe_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparisons") / "whole"
+    done = thinwave("compare", recipe_file, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def compared(finished):
+    return read_compared(finished[0])
+
+
+def test_every_cell_is_there_once_and_its_file_is_the_model_that_the_table_tells_of(finished, compared):
+    folder, _ = finished
+    places = [(cell.method, cell.budget, cell.model, cell.data, cell.seed) for cell in compared.cells]
+    assert sorted(places) == sorted(
+        (name, "macs_cut=0.6", "resnet1d20", "tiny", seed) for name in METHODS for seed in (1, 2)
+    )
+    assert compared.missing == 0
+    for cell in compared.cells:
+        assert cell.failed is None
+        file = folder / "models" / f"tiny.resnet1d20.seed{cell.seed}.macs_cut=0.6.{cell.method}.safetensors"
+        model, card = load_model(file)
+        whole = cost(model, (2, card.length))
+        assert (whole.macs, whole.params) == (cell.judged.macs, cell.judged.params)
+        assert card.training["settings"]["steps"] == (4 if cell.method == "sfp" else 8)
+        assert 0 <= cell.judged.accuracy <= 1
+        # 11 classes, 3 SNRs, of 12 frames a fifth, rounded as the split does it.
+        assert np.sum(cell.judged.confusion) == compared.originals[0].frames["test"] == 66
+        right = sum(row[number] for number, row in enumerate(cell.judged.confusion))
+        assert cell.judged.accuracy == pytest.approx(right / np.sum(cell.judged.confusion))
+
+
+def test_channel_methods_are_brought_to_the_macs_of_the_layer_plan(compared):
+    originals = {original.seed: original.judged.macs for original in compared.originals}
+    found = {(cell.method, cell.seed): cell for cell in compared.cells}
+    for seed in (1, 2):
+        layers = found["layers", seed]
+        assert layers.asked == pytest.approx(0.4)
+        assert layers.reached == pytest.approx(layers.judged.macs / originals[seed])
+        assert layers.reached <= 0.4
+        for method in ("l1", "sfp"):
+            cell = found[method, seed]
+            assert cell.wanted == layers.reached
+            assert cell.within
+            assert abs(cell.judged.macs - layers.judged.macs) <= 0.02 * originals[seed]
+            assert 0 < cell.ratio < 1
+        assert found["scratch", seed].judged.macs == layers.judged.macs
+        # The same seed draws the same frames: originals of the two seeds are others.
+    assert compared.originals[0].judged.confusion != compared.originals[1].judged.confusion
+
+
+def test_latencies_are_of_one_run_a_row_and_equal_layers_are_timed_once(compared):
+    for seed in (1, 2):
+        row = {cell.method: cell.latency[0] for cell in compared.cells if cell.seed == seed}
+        assert len({latency.run for latency in row.values()}) == 1
+        assert row["scratch"].same_as == "layers"
+        assert row["sfp"].same_as == "l1"
+        assert row["layers"].same_as is None
+        assert row["scratch"].p50_ms == row["layers"].p50_ms
+        for latency in row.values():
+            low, high = latency.times_interval
+            assert low <= latency.times_as_fast <= high
+            assert latency.percentiles_ms == tuple(sorted(latency.percentiles_ms))
+            assert latency.processes == 2
+        original = next(original for original in compared.originals if original.seed == seed).latency[0]
+        assert original.times_as_fast == pytest.approx(1.0)
+        ratio = original.p50_ms / row["layers"].p50_ms
+        assert row["layers"].times_as_fast == pytest.approx(ratio, rel=1e-6)
+
+
+def test_the_report_is_beside_it(finished):
+    folder, said = finished
+    assert {"report.html", "report.md", "report.csv", "report.json"} <= {path.name for path in folder.iterdir()}
+    assert "60 % fewer MACs" in said
+
+
+def stamps(folder):
+    places = ("originals", "models", ".thinwave/pruned", ".thinwave/records")
+    return {path: path.stat().st_mtime_ns for place in places for path in (folder / place).rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_finished_comparison_does_nothing_and_more_methods_add_only_their_cells(
+    finished, thinwave, recipe_file, tmp_path
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    before = stamps(folder)
+    table = read_compared(folder)
+    assert thinwave("compare", recipe_file, "--out", folder).returncode == 0
+    assert stamps(folder) == before
+    assert read_compared(folder).cells == table.cells
+    methods = json.dumps(["layers", "l1", "random-channels"])
+    more = thinwave("compare", recipe_file, "--out", folder, "--set", f"compare.methods={methods}")
+    assert more.returncode == 0, more.stderr
+    after = stamps(folder)
+    new = {path.name for path in after if path not in before}
+    assert {name.split(".macs_cut=0.6.")[1].split(".")[0] for name in new} == {"random-channels"}
+    # The row was timed anew, with the new one in turns; nothing else changed.
+    again = {path.relative_to(folder).parts[:3] for path in before if after[path] != before[path]}
+    assert again == {(".thinwave", "records", "latency")}
+    assert {cell.method for cell in read_compared(folder).cells} == {"layers", "l1", "random-channels"}
+
+
+def test_another_recipe_is_refused_and_nothing_is_lost(finished, refused, recipe_file):
+    folder, _ = finished
+    before = stamps(folder)
+    said = refused("compare", recipe_file, "--out", folder, "--set", "finetune.steps=9")
+    assert "holds the comparison of another recipe, which differs in" in said
+    assert "finetune.steps: 8 -> 9" in said
+    assert "--replace" in said
+    assert stamps(folder) == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_goes_on_and_comes_to_the_same(finished, recipe_file, tmp_path):
+    folder = tmp_path / "interrupted"
+    command = [sys.executable, "-m", "toolchain.cli", "compare", str(recipe_file), "--out", str(folder)]
+    interruptions = 0
+    for wanted in ("originals", "models"):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not any((folder / wanted).glob("*.safetensors")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        interruptions += process.returncode == 130
+        assert "the same command goes on from there" in said
+        # What there is by then is in the table.
+        assert read_compared(folder).missing > 0
+    assert interruptions == 2
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = read_compared(finished[0]), read_compared(folder)
+    assert [cell.judged for cell in first.cells] == [cell.judged for cell in second.cells]
+    assert [original.judged for original in first.originals] == [original.judged for original in second.originals]
+
+
+@pytest.mark.slow
+def test_no_process_is_left_when_the_comparison_is_killed(recipe_file, tmp_path):
+    command = [sys.executable, "-m", "toolchain.cli", "compare", str(recipe_file), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [*command, "--set", "train.steps=100000"], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (children := children_of(process.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)
+    children = children_of(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path("/proc", child).exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def children_of(pid):
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text().split() if path.exists() else []
+
+
+def test_what_cannot_be_done_fails_with_its_reason_and_the_rest_goes_on(thinwave, changed, tmp_path):
+    recipe = changed(
+        ('["layers", "l1", "sfp", "scratch"]', '["layers", "l1"]'),
+        ("seeds = [1, 2]", "seeds = [1]"),
+        (
+            '[[models]]\nname = "resnet1d20"',
+            '[[data]]\nname = "few"\nframes_per_cell = 5\nsnr_min_db = 18\n'
+            '[[models]]\nname = "resnet1d20"\n[[models]]\nname = "lstm2"',
+        ),
+    )
+    done = thinwave("compare", recipe, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 1
+    found = {(cell["data"], cell["model"], cell["method"]): cell for cell in json.loads(done.stdout)["cells"]}
+    assert len(found) == 2 * 2 * 2
+    for method in ("layers", "l1"):
+        assert found["tiny", "resnet1d20", method]["failed"] is None
+        assert found["tiny", "resnet1d20", method]["latency"]
+        for model in ("resnet1d20", "lstm2"):
+            # 11 classes, one SNR, 3 of 5 frames train.
+            why = "there is no original: a batch of 64 frames is more than the 33 training frames; lower it"
+            assert found["few", model, method]["failed"] == why
+            assert found["few", model, method]["judged"] is None
+    assert "has no unit that can be dropped" in found["tiny", "lstm2", "layers"]["failed"]
+    assert "cannot be pruned by Torch-Pruning" in found["tiny", "lstm2", "l1"]["failed"]
+    assert "failed: l1, macs_cut=0.6, lstm2 on tiny, seed 1: Lstm2: its channels cannot be pruned" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "a batch of 64 frames" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_cell_that_diverges_is_named_and_tried_again(finished, thinwave, changed, recipe_file, tmp_path):
+    # A temperature at which the teacher's answers overflow: the loss is no number.
+    recipe = changed(("[finetune]", "[finetune]\ntemperature = 1e-38"), ("seeds = [1, 2]", "seeds = [1]"))
+    folder = tmp_path / "out"
+    shutil.copytree(finished[0], folder)
+    only = ("--set", 'compare.methods=["layers", "l1"]')
+    done = thinwave("compare", recipe, "--out", folder, "--replace", *only)
+    assert done.returncode == 1
+    assert "the loss became nan" in done.stderr
+    assert "The same command tries again what failed." in done.stderr
+    cells = read_compared(folder).cells
+    assert [cell.failed for cell in cells] == [cells[0].failed] * 2
+    assert "the loss became nan" in cells[0].failed
+    # Originals and pruned models still fit: only the fine-tuning of the others is done again.
+    done = thinwave("compare", recipe_file, "--out", folder, "--replace", "--set", "compare.seeds=[1]", *only)
+    assert done.returncode == 0, done.stderr
+    again = {cell.method: cell.judged for cell in read_compared(folder).cells}
+    first = {cell.method: cell.judged for cell in read_compared(finished[0]).cells if cell.seed == 1}
+    assert again == {name: first[name] for name in ("layers", "l1")}

@@ -1,0 +1,99 @@
+"""A real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from toolchain.compared import read_compared
+
+pytestmark = pytest.mark.slow
+PORT = 26379
+# A cluster is closed to who has not its token; this one is known to the test alone.
+ENVIRONMENT = {
+    **os.environ,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+}
+
+
+def ray(*arguments):
+    command = [sys.executable, "-m", "ray.scripts.scripts", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+def until(there, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """The address of a head with no cores of its own and two nodes of one each, and the processes of these two."""
+    address = f"127.0.0.1:{PORT}"
+    nodes = []
+    head = subprocess.Popen(
+        [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={PORT}", "--num-cpus=0", "--block",
+            "--include-dashboard=false", "--disable-usage-stats",
+        ],
+        env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until(lambda: not ray("status", f"--address={address}").returncode)
+        for _ in range(2):
+            nodes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--num-cpus=1", "--block"],
+                    env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                )
+            )  # fmt: skip
+        until(lambda: "/2.0 CPU" in ray("status", f"--address={address}").stdout)
+        yield address, nodes
+    finally:
+        for process in (*nodes, head):
+            # All that a node started is in its session.
+            subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
+            process.wait()
+
+
+def test_every_cell_ends_and_none_twice_when_a_node_is_killed_in_the_middle(cluster, changed, tmp_path):
+    address, nodes = cluster
+    recipe = changed(("[finetune]\nsteps = 8", "[finetune]\nsteps = 60"))
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toolchain.cli", "compare", recipe, "--out", out, "--ray", address],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not any(Path(out, "models").glob("*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    # In the middle of fine-tuning: one cell is done, and the others are not.
+    assert subprocess.run(["pkill", "-KILL", "-s", str(nodes[0].pid)], check=False).returncode == 0
+    done = len(list(Path(out, "models").glob("*")))
+    assert done < 8
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    compared = read_compared(out)
+    places = [(cell.method, cell.seed) for cell in compared.cells]
+    assert sorted(places) == sorted((name, seed) for name in ("layers", "l1", "sfp", "scratch") for seed in (1, 2))
+    assert compared.missing == 0
+    assert all(cell.failed is None and cell.judged and cell.latency for cell in compared.cells)
+    # Measured here, wherever they were trained.
+    assert len({cell.latency[0].host for cell in compared.cells}) == 1
+
+
+def test_a_cluster_that_does_not_answer_is_told(refused, recipe_file, tmp_path):
+    said = refused("compare", recipe_file, "--out", tmp_path / "out", "--ray", "127.0.0.1:1")
+    assert "no Ray cluster answers there: Connection refused" in said
+    assert "--ray local" in said
+    said = refused("compare", recipe_file, "--out", tmp_path / "out", "--ray", "somewhere")
+    assert "expected HOST:PORT" in said
