@@ -1,1 +1,1 @@
-"""Recipes: TOML files for ``thinwave run``, to copy and change."""
+"""Recipes: TOML files for ``thinwave run`` and ``thinwave compare``, to copy and change."""

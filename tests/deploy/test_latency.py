@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from deploy.errors import MeasurementError
-from deploy.latency import Model, measure
+from deploy.latency import Model, measure, ratio_between
 
 QUICK = {"processes": 2, "seconds": 0.02, "least_runs": 16, "warmup_s": 0.02, "warmup_limit_s": 0.5}
 
@@ -255,10 +255,26 @@ def test_what_cannot_be_measured_is_refused_before_a_child_starts(models, frames
         measure(models, **{"frames": frames, **change})
 
 
-def test_number_of_models_is_one_or_two(models, frames):
-    for wrong in ({}, {**models, "third": models["pruned"]}):
-        with pytest.raises(MeasurementError, match=f"got {len(wrong)}"):
-            measure(wrong, frames=frames)
+def test_no_model_cannot_be_measured(frames):
+    with pytest.raises(MeasurementError, match="there is no model to measure"):
+        measure({}, frames=frames)
+
+
+def test_several_models_are_timed_in_turns_in_the_same_processes(models, frames):
+    three = {**models, "third": models["pruned"]}
+    measured = measure(three, frames=frames, **QUICK, footprints=False)
+    assert list(measured.models) == ["original", "pruned", "third"]
+    # Of two there is one ratio; of more, that of any two.
+    assert measured.ratio is None
+    ratio = ratio_between(measured.models["original"], measured.models["third"])
+    p50_ms = {name: model.record.p50_ms for name, model in measured.models.items()}
+    assert ratio.ratio == pytest.approx(p50_ms["original"] / p50_ms["third"])
+    assert ratio.low <= ratio.ratio <= ratio.high
+    for name, model in measured.models.items():
+        assert len(model.samples_ns) == QUICK["processes"]
+        assert model.record.conditions["in_turns_with"] == [other for other in three if other != name]
+        # What was not asked for is not known.
+        assert model.record.conditions["memory_bytes"] is None
 
 
 def test_model_that_is_not_there_is_named(frames, tmp_path):

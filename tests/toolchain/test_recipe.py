@@ -41,8 +41,8 @@ def test_every_fault_is_told_at_once_with_what_was_meant(recipe_file):
         "  run.threads: got true, expected a valid integer",
         '  data.frames_per_cell: got "x", expected a valid integer',
         '  data.snr_mn_db: unknown key, did you mean "snr_min_db"?',
-        '  plan.keep: got "half", expected a valid integer or a valid number',
         "  plan.blocks: got \"atuo\", expected 'auto' or a valid integer",
+        '  plan.keep: got "half", expected a valid integer or a valid number',
         "  finetune.steps: got 0, expected greater than or equal to 1",
         '  trian: unknown key, did you mean "train"?',
     ]
