@@ -48,7 +48,8 @@ def ray_cluster(address: str, *, threads: int, gpus: int) -> Iterator[Runner]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == LOCAL:
-            ray.init(include_dashboard=False, **quiet)
+            # By its name: without one Ray takes the cluster that was last heard of.
+            ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except Exception as error:  # what does not answer is told in many ways

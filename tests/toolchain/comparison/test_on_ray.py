@@ -91,6 +91,16 @@ def test_every_cell_ends_and_none_twice_when_a_node_is_killed_in_the_middle(clus
     assert len({cell.latency[0].host for cell in compared.cells}) == 1
 
 
+def test_cores_here_are_used_whatever_cluster_was_heard_of_last(changed, tmp_path):
+    recipe = changed(('["layers", "l1", "sfp", "scratch"]', '["layers"]'), ("seeds = [1, 2]", "seeds = [1]"))
+    done = subprocess.run(
+        [sys.executable, "-m", "toolchain.cli", "compare", recipe, "--out", tmp_path / "out", "--ray", "local"],
+        env={**ENVIRONMENT, "RAY_ADDRESS": "127.0.0.1:1"}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_cluster_that_does_not_answer_is_told(refused, recipe_file, tmp_path):
     said = refused("compare", recipe_file, "--out", tmp_path / "out", "--ray", "127.0.0.1:1")
     assert "no Ray cluster answers there: Connection refused" in said

@@ -1,0 +1,195 @@
+"""The evidence for the method against channel pruning and other choices of layers: ``thinwave compare``, three times.
+
+    python benchmarks/compare.py [--only NAME] [--rows] [--summarise] [--quick]
+
+The recipes lie in ``benchmarks/compare_recipes``: a 1-D ResNet-56 with every method, five budgets and three seeds; a 1-D
+ResNet-110 and a 1-D VGG-16 at one budget. Each runs on both cores by ``--ray local`` into ``runs/compare/NAME``; stop the
+program at any time and start it again, also on another day: it goes on with what is missing. Rows go to
+``benchmarks/results/compare.json`` after each. ``--rows`` makes them of what is there and runs nothing; ``--summarise`` turns
+the results file into the README's tables.
+
+Some six hours on two cores. Close other programs while latencies are measured: times are those of the machine as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+# This folder, in which a program hides the package of its name.
+sys.path.pop(0)
+
+from deploy.host import describe_host
+from deploy.interval import t_interval
+from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
+from toolchain.errors import RunError
+
+RECIPES = Path(__file__).parent / "compare_recipes"
+RESULTS = Path(__file__).parent / "results" / "compare.json"
+WORK = Path(__file__).parents[1] / "runs" / "compare"
+NAMES = ("resnet1d56", "resnet1d110", "vgg1d16")
+# A little of everything.
+QUICK = (
+    "compare.seeds=[1,2]", 'compare.methods=["layers","l1","scratch"]', "budgets.speedup=[]", "train.steps=20",
+    "finetune.steps=10", "measure.processes=2", "measure.seconds=0.05",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run what is missing, make the rows, show the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--rows", action="store_true", help="the results file, of what is in --work")
+    parser.add_argument("--summarise", action="store_true", help="the tables, of the results file")
+    parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
+    parser.add_argument("--work", type=Path, default=WORK, help="models and records [default: runs/compare]")
+    arguments = parser.parse_args()
+    work = arguments.work / "quick" if arguments.quick else arguments.work
+    results = work / RESULTS.name if arguments.quick else RESULTS
+    if not (arguments.rows or arguments.summarise):
+        for name in arguments.only or NAMES:
+            run(name, work, QUICK if arguments.quick else ())
+            write(results, work)
+    if arguments.rows:
+        write(results, work)
+    print(tables(json.loads(results.read_text())))
+
+
+def run(name: str, work: Path, changes: Sequence[str]) -> None:
+    """Do what is missing of one comparison; a cell that fails is in the table with its reason."""
+    command = [sys.executable, "-m", "toolchain.cli", "compare", RECIPES / f"{name}.toml", "--out", work / name]
+    words = [word for change in changes for word in ("--set", change)]
+    ended = subprocess.run([*command, "--ray", "local", *words], check=False).returncode
+    if ended not in (0, 1):
+        sys.exit(f"thinwave compare of {name} ended with {ended}; the same command goes on from there")
+
+
+def write(results: Path, work: Path) -> None:
+    """Put all that is in ``work`` into the results file."""
+    found: list[Compared] = []
+    for name in NAMES:
+        try:
+            found.append(read_compared(work / name))
+        except RunError:
+            print(f"{name} is not there yet", file=sys.stderr)
+    values = {
+        "command": "python benchmarks/compare.py",
+        "host": describe_host(),
+        "recipes": {one.name: one.recipe for one in found},
+        "missing": {one.name: one.missing for one in found},
+        "rows": [row for one in found for row in rows(one)],
+    }
+    results.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(row) for row in values.pop("rows"))
+    head = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in values.items())
+    partial = results.with_suffix(".partial")
+    partial.write_text("{\n" + head + '"rows": [\n' + lines + "\n]\n}\n")
+    partial.replace(results)
+
+
+def rows(compared: Compared) -> Iterator[dict[str, Any]]:
+    """A row a model: originals first, as method "original" and budget "none"."""
+    for original in compared.originals:
+        yield {"method": "original", "budget": "none", **_row(original)}
+    for cell in compared.cells:
+        told = {"asked": cell.asked, "wanted": cell.wanted, "reached": cell.reached, "within": cell.within}
+        yield {"method": cell.method, "budget": cell.budget, **_row(cell), "kind": cell.kind, **told}
+
+
+def _row(found: Original | Cell) -> dict[str, Any]:
+    judged, latency = found.judged, found.latency
+    return {
+        "model": found.model,
+        "data": found.data,
+        "seed": found.seed,
+        "accuracy": judged.accuracy if judged else None,
+        "macs": judged.macs if judged else None,
+        "params": judged.params if judged else None,
+        # In the first runtime; all of them are in "latency".
+        "latency_ms": latency[0].p50_ms if latency else None,
+        "accuracy_by_snr": judged.accuracy_by_snr if judged else None,
+        "worst_class": _worst(judged) if judged else None,
+        "sensitivity_db": judged.sensitivity_db if judged else None,
+        "latency": {each.runtime: _timed(each) for each in latency},
+        "seconds": found.seconds,
+        "failed": found.failed,
+    }
+
+
+def _worst(judged: Judged) -> float:
+    """The share of the class that is named best least often."""
+    return min(row[number] / max(1, sum(row)) for number, row in enumerate(judged.confusion))
+
+
+def _timed(latency: Latency) -> dict[str, Any]:
+    names = ("runtime_version", "precision", "threads", "batch", "p50_ms", "p99_ms", "times_as_fast", "times_interval")
+    values = {name: getattr(latency, name) for name in (*names, "processes", "run", "same_as")}
+    return {**values, "times_interval": list(latency.times_interval)}
+
+
+def tables(found: dict[str, Any]) -> str:
+    """A table a model and budget: accuracy with its interval, what layers have more, MACs and latencies as parts."""
+    parts = []
+    places = dict.fromkeys(
+        (row["model"], row["data"], row["budget"]) for row in found["rows"] if row["budget"] != "none"
+    )
+    for model, data, budget in places:
+        these = [row for row in found["rows"] if (row["model"], row["data"], row["budget"]) == (model, data, budget)]
+        originals = {
+            row["seed"]: row
+            for row in found["rows"]
+            if (row["model"], row["data"], row["budget"]) == (model, data, "none") and row["accuracy"] is not None
+        }
+        parts.append(f"{model}, {budget}")
+        parts.append("| method | accuracy, % | layers more, points | worst class, % | MACs left, % | times as fast |")
+        parts.append("|---|---:|---:|---:|---:|---:|")
+        for method in dict.fromkeys(row["method"] for row in these):
+            parts.append(_line(method, these, originals))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _line(method: str, these: Sequence[dict[str, Any]], originals: dict[int, dict[str, Any]]) -> str:
+    mine = {row["seed"]: row for row in these if row["method"] == method and row["accuracy"] is not None}
+    layers = {row["seed"]: row for row in these if row["method"] == "layers" and row["accuracy"] is not None}
+    if not mine:
+        why = next(row["failed"] for row in these if row["method"] == method)
+        return f"| {method} | failed: {why} | | | | |"
+    accuracy = [100 * row["accuracy"] for row in mine.values()]
+    more = [100 * (layers[seed]["accuracy"] - row["accuracy"]) for seed, row in mine.items() if seed in layers]
+    left = [100 * row["macs"] / originals[seed]["macs"] for seed, row in mine.items() if seed in originals]
+    runtimes = dict.fromkeys(runtime for row in mine.values() for runtime in row["latency"])
+    times = []
+    for runtime in runtimes:
+        logs = [
+            math.log(row["latency"][runtime]["times_as_fast"]) for row in mine.values() if runtime in row["latency"]
+        ]
+        times.append(f"{math.exp(fmean(logs)):.2f}")
+    worst = fmean(100 * row["worst_class"] for row in mine.values())
+    missed = "" if all(row["within"] for row in mine.values()) else " (budget not reached)"
+    said = "" if method == "layers" else _with_interval(more, signed=True)
+    return (
+        f"| {method}{missed} | {_with_interval(accuracy)} | {said} | {worst:.1f} | {fmean(left):.1f} | "
+        f"{', '.join(times)} |"
+    )
+
+
+def _with_interval(values: Sequence[float], *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if not values:
+        return ""
+    if len(values) < 2:
+        return f"{values[0]:{sign}.2f} (one seed)"
+    mean, low, high = t_interval(values)
+    return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
+
+
+if __name__ == "__main__":
+    main()

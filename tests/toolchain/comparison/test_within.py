@@ -1,0 +1,125 @@
+"""Budgets of latency: estimated, where what is tested is the arithmetic, and once measured."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deploy.targets import this_machine
+from toolchain.baselines import Sample
+from toolchain.compared import read_compared
+from toolchain.comparison import within
+from toolchain.comparison.frames import FramesAsked, use_asked
+from toolchain.comparison.grid import Asked
+from toolchain.comparison.pruning import PruneAsked, Start
+from toolchain.comparison.recipe import ComparedData
+from toolchain.comparison.within import Stand, prune_within
+from toolchain.errors import NoRoomError, PlanError
+from toolchain.estimates import Settings
+from toolchain.latency_budget import EstimatedMeter
+from toolchain.models import ModelCard, create_model, load_model, save_model
+from toolchain.recipe import ChoicesTable
+
+CARD = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
+DATA = ComparedData(name="none")
+
+
+@pytest.fixture
+def stand(monkeypatch, tmp_path):
+    """A place where latencies are estimated: the same again each time."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = tmp_path / "stand"
+    folder.mkdir()
+    return Stand(EstimatedMeter(target=this_machine(), precision="fp32", settings=Settings()), folder)
+
+
+@pytest.fixture
+def pruned(model, frames, stand, monkeypatch, tmp_path):
+    """Bring the model to a latency by a method."""
+    original = tmp_path / "original.safetensors"
+    save_model(original, model, CARD)
+    sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
+    start = Start(model=model, card=CARD, sample=sample, seed=1)
+    monkeypatch.setattr(within, "opened", lambda asked, models: start)
+
+    def bring(method, asked, *, wanted=None, taken=None, shape=None):
+        what = PruneAsked(
+            method=method, asked=asked, frames=FramesAsked(table=DATA, seed=1, use=use_asked(DATA, 1)),
+            architecture="resnet1d20", choices=ChoicesTable(frames=32), wanted=wanted,
+        )  # fmt: skip
+        files = {"original": original} | ({} if shape is None else {"shape": shape})
+        folder = tmp_path / method
+        folder.mkdir(exist_ok=True)
+        record, path, taken = prune_within(what, files, folder, stand, taken)
+        smaller, card = load_model(path)
+        return record, stand.share(start, smaller, card), taken, path
+
+    return bring
+
+
+@pytest.mark.slow
+def test_layers_are_within_the_limit_and_channels_come_to_what_they_take(pruned):
+    record, share, taken, path = pruned("layers", Asked("speedup", 1.5))
+    assert record["asked"] == record["wanted"] == pytest.approx(1 / 1.5)
+    assert record["reached"] == share <= 1 / 1.5
+    assert 0 < len(record["layers"]["kept"]) < 9
+    # Units are read once and serve other methods, each of which is within the limit by itself.
+    for method in ("random-layers", "psr"):
+        other, its_share, again, _ = pruned(method, Asked("speedup", 1.5), taken=taken)
+        assert other["reached"] == its_share <= 1 / 1.5
+        for mine, before in zip(again.units, taken.units, strict=True):
+            assert mine.saved_ms == pytest.approx(before.saved_ms)
+    channels, its_share, _, _ = pruned("l1", Asked("speedup", 1.5), wanted=share, taken=taken)
+    assert channels["wanted"] == share
+    assert channels["reached"] == its_share
+    assert channels["within"] == (abs(its_share - share) <= 0.02)
+    scratch, its_share, _, _ = pruned("scratch", Asked("speedup", 1.5), shape=path)
+    assert its_share == share
+    assert scratch["reached"] == share
+
+
+@pytest.mark.slow
+def test_a_latency_that_channels_do_not_reach_is_marked(pruned):
+    # Each layer's call takes its time however few channels it has.
+    record, share, _, _ = pruned("l1", Asked("speedup", 50.0), wanted=0.02)
+    assert not record["within"]
+    assert record["reached"] == share > 0.04
+
+
+@pytest.mark.slow
+def test_milliseconds_are_a_part_of_what_the_original_takes(pruned, stand, model):
+    _, _, taken, _ = pruned("layers", Asked("speedup", 1.5))
+    record, share, _, _ = pruned("layers", Asked("latency_ms", taken.whole_ms / 2), taken=taken)
+    assert record["asked"] == pytest.approx(0.5)
+    assert share <= 0.5
+    for method in ("layers", "l1"):
+        with pytest.raises(PlanError, match="the model takes"):
+            pruned(method, Asked("latency_ms", 2 * taken.whole_ms), taken=taken)
+    with pytest.raises(NoRoomError):
+        pruned("random-layers", Asked("speedup", 500.0), taken=taken)
+
+
+def test_what_has_the_same_layers_is_read_once(stand, model, frames):
+    start = Start(model=model, card=CARD, sample=Sample(frames=frames, labels=np.zeros(32, np.int64)), seed=1)
+    first = stand.read(start, model, CARD)
+    fresh = create_model("resnet1d20", classes=5, length=64)
+    assert stand.read(start, fresh, replace(CARD, training={"other": 1})) is first
+    assert len(stand.known) == 1
+
+
+@pytest.mark.slow
+def test_a_comparison_holds_a_latency_that_is_measured(thinwave, changed, tmp_path):
+    recipe = changed(("macs_cut = [0.6]", "speedup = [1.5]"), ("seeds = [1, 2]", "seeds = [1]"))
+    out = tmp_path / "out"
+    done = thinwave("compare", recipe, "--out", out)
+    assert done.returncode == 0, done.stderr
+    cells = {cell.method: cell for cell in read_compared(out).cells}
+    assert cells["layers"].reached <= 1 / 1.5 + 0.02
+    assert cells["l1"].wanted == cells["layers"].reached
+    for cell in cells.values():
+        # Measured once more, with all methods in turns: near what it was brought to.
+        assert 1 / cell.latency[0].times_as_fast == pytest.approx(cell.reached, abs=0.15)
+    records = list((out / ".thinwave" / "records" / "unit-latencies").glob("*.json"))
+    assert len(records) == 1
+    assert "units" in json.loads(json.loads(records[0].read_text())["record"]["text"])
