@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolchain.report.comparison.axes import log_axis
 from toolchain.report.comparison.gathering import ORIGINAL
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.looks import Figure, Look, escaped, faint, legend, look_of, shorter
@@ -104,10 +105,9 @@ def distribution(entries: Sequence[Entry], setting: Setting, label: str) -> Figu
     return {
         "data": lines,
         "layout": {
-            "xaxis": {
-                "title": {"text": f"latency of one run in ms, {escaped(label)} (log scale)"},
-                "type": "log",
-            },
+            "xaxis": log_axis(
+                f"latency of one run in ms, {escaped(label)} (log scale)", [x for line in lines for x in line["x"]]
+            ),
             "yaxis": {"title": {"text": "share of runs, %"}, "range": [-2, 102]},
             "hovermode": "closest",
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from toolchain.report.comparison.axes import log_axis
 from toolchain.report.comparison.gathering import ORIGINAL, Kind
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.looks import Figure, escaped, faint, legend, look_of, shorter
@@ -57,7 +58,7 @@ def against_macs(entries: Sequence[Entry]) -> Figure:
             return Cost(macs.mean, None, None, text)
         return Cost(macs.mean, macs.least, macs.most, text)
 
-    return _tradeoff(entries, cost, "MACs of one frame, counted (log scale)")
+    return _tradeoff(entries, cost, "MACs of one frame, counted (log scale)", multiples=True)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -75,7 +76,14 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _tradeoff(entries: Sequence[Entry], cost_of: Callable[[Entry], Cost | None], title: str) -> Figure:
+def _reached(drawn: Sequence[tuple[Entry, Cost]]) -> list[float]:
+    """How far the points and their bars go."""
+    return [end for _, cost in drawn for end in (cost.low, cost.value, cost.high) if end is not None]
+
+
+def _tradeoff(
+    entries: Sequence[Entry], cost_of: Callable[[Entry], Cost | None], title: str, *, multiples: bool = False
+) -> Figure:
     drawn = [(entry, cost) for entry in entries if entry.accuracy is not None and (cost := cost_of(entry)) is not None]
     methods: dict[tuple[str, Kind], list[tuple[Entry, Cost]]] = {}
     for entry, cost in drawn:
@@ -101,7 +109,7 @@ def _tradeoff(entries: Sequence[Entry], cost_of: Callable[[Entry], Cost | None],
     return {
         "data": traces,
         "layout": {
-            "xaxis": {"title": {"text": title}, "type": "log"},
+            "xaxis": log_axis(title, _reached(drawn), multiples=multiples),
             "yaxis": {"title": {"text": "accuracy on the test split, %"}},
             "hovermode": "closest",
         },
