@@ -181,10 +181,13 @@ def profile(
     processes: int = 10,
     seconds: float = 3.0,
     with_layers: bool = False,
+    footprints: bool = True,
     samples_path: Path | None = None,
     progress: Progress = silent,
 ) -> Profile:
     """Measure ``subject`` by the protocol of :mod:`deploy.latency`, in turns with what it stands ``against``.
+
+    With ``footprints`` memory and energy are read too.
 
     What is None is taken from the target's profile. With the runtime ``"best"`` those of the target that are here are looked
     at, in each precision (or the one that is asked for), and the fastest is measured of those that answer here as they did at
@@ -232,6 +235,7 @@ def profile(
         target=target.name,
         processes=processes,
         seconds=seconds,
+        footprints=footprints,
         samples_path=samples_path,
         progress=progress,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deploy.progress import Progress
     from deploy.target_profile import Target
     from toolchain.latency_budget import Meter
-    from toolchain.latency_budget.meters import Measure
+    from toolchain.latency_budget.meters import Effort, Measure
     from toolchain.pruning_job import Within
 
 log = logging.getLogger(__name__)
@@ -177,11 +177,11 @@ def _here(target: Target, runtime: str, precision: Precision, power_mode: str | 
     from deploy.power_mode import in_power_mode
     from deploy.profiling import profile
 
-    def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
+    def measure(subject: Subject, against: Subject, effort: Effort, progress: Progress) -> Profile:
         with in_power_mode(power_mode):
             return profile(
-                subject, against, target=target, runtime=runtime, precision=precision, processes=processes,
-                seconds=seconds, progress=progress,
+                subject, against, target=target, runtime=runtime, precision=precision, processes=effort.processes,
+                seconds=effort.seconds, footprints=effort.footprints, progress=progress,
             )  # fmt: skip
 
     return measure
@@ -205,9 +205,13 @@ def _there(
     if wheels is not None:
         require_folder(wheels)
 
-    def measure(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
+    def measure(subject: Subject, against: Subject, effort: Effort, progress: Progress) -> Profile:
         settings = Settings(
-            precision=precision, runtime=runtime, processes=processes, seconds=seconds, power_mode=power_mode
+            precision=precision,
+            runtime=runtime,
+            processes=effort.processes,
+            seconds=effort.seconds,
+            power_mode=power_mode,
         )
         # The original is beside every one of the others, each of which is read once.
         return profile_there(

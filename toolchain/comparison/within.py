@@ -38,6 +38,7 @@ from toolchain.comparison.recipe import MeasureTable
 from toolchain.comparison.shapes import shape_of
 from toolchain.errors import NoRoomError
 from toolchain.latency_budget import (
+    Effort,
     Limit,
     MeasuredMeter,
     Meter,
@@ -54,8 +55,8 @@ from toolchain.pruning import Budget, Choices, Latency, Plan, apply_plan, find_u
 
 # Readings differ by more than widths do: halving nearer than this part of what is wanted finds noise.
 CLOSE = 0.01
-# Processes of a reading, and timed seconds in each: what comes out is timed once more, with all methods.
-THOROUGH, BRIEF = (8, 1.0), (4, 0.6)
+# Less than elsewhere: what comes out is timed once more, with all methods.
+THOROUGH, BRIEF = Effort(8, 1.0), Effort(4, 0.6)
 # Of plans that a baseline is asked for until one is fast enough.
 ATTEMPTS = 8
 LEAST_STEP = 0.002
@@ -88,13 +89,13 @@ def stand_here(table: MeasureTable) -> Iterator[Stand]:
     """A place to read models on this machine, in the first runtime of ``table``."""
     target, runtime = load_target(table.target), table.runtimes[0]
 
-    def measured(subject: Subject, against: Subject, processes: int, seconds: float, progress: Progress) -> Profile:
+    def measured(subject: Subject, against: Subject, effort: Effort, progress: Progress) -> Profile:
         frames = noise_frames(BATCHES_FED * table.batch, subject.length, np.random.default_rng(0))
         both = {AGAINST: against, BUNDLE: subject}
         measurement = measure(
             {name: Model(path=each.path, runtime=runtime, precision=table.precision) for name, each in both.items()},
-            frames=frames, threads=table.threads, batch=table.batch, target=target.name, processes=processes,
-            seconds=seconds, least_runs=LEAST_RUNS, warmup_s=WARMUP_S, footprints=False, progress=progress,
+            frames=frames, threads=table.threads, batch=table.batch, target=target.name, processes=effort.processes,
+            seconds=effort.seconds, least_runs=LEAST_RUNS, warmup_s=WARMUP_S, footprints=effort.footprints, progress=progress,
         )  # fmt: skip
         return Profile(
             measurement=measurement, runtime=runtime, precision=table.precision, host=describe_host(),

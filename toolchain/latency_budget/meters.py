@@ -68,17 +68,28 @@ def write_model(model: nn.Module, card: ModelCard, folder: Path, name: str, prec
     return write_for_timing(path, precision, card.length)
 
 
-# A subject, what it stands against, the processes and the seconds of each: what measures, here or elsewhere.
-Measure = Callable[[Subject, Subject, int, float, Progress], Profile]
-# Processes, and timed seconds in each, which both models share.
-THOROUGH, BRIEF = (10, 2.0), (5, 1.5)
+@dataclass(frozen=True)
+class Effort:
+    """How a reading is taken: in so many ``processes``, of so many timed ``seconds`` each, which both models share.
+
+    With ``footprints`` memory and energy are read too, where what measures can leave them out.
+    """
+
+    processes: int
+    seconds: float
+    footprints: bool = False
+
+
+# A subject, what it stands against, and how thoroughly: what measures, here or elsewhere.
+Measure = Callable[[Subject, Subject, Effort, Progress], Profile]
+THOROUGH, BRIEF = Effort(10, 2.0, footprints=True), Effort(5, 1.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredMeter:
     """Readings by the protocol of :mod:`deploy.latency`, both models in turns in fresh processes.
 
-    ``thorough`` and ``brief`` are how many processes a reading of each kind has, and the timed seconds in each.
+    ``thorough`` and ``brief`` are the efforts of both kinds of readings, None for :data:`THOROUGH` and :data:`BRIEF`.
     """
 
     measure: Measure
@@ -87,8 +98,8 @@ class MeasuredMeter:
     precision: Precision
     power_mode: str | None = None
     device: str | None = None
-    thorough: tuple[int, float] = THOROUGH
-    brief: tuple[int, float] = BRIEF
+    thorough: Effort | None = None
+    brief: Effort | None = None
     kind: Kind = "measured"
 
     @property
@@ -110,8 +121,8 @@ class MeasuredMeter:
 
     def read(self, path: Path, against: Path, length: int, *, thorough: bool, progress: Progress = silent) -> Reading:
         """As :class:`Meter` says. Raises DeployError as measuring does, and where an emulator ran it."""
-        processes, seconds = self.thorough if thorough else self.brief
-        found = self.measure(Subject(path, length), Subject(against, length), processes, seconds, progress).measurement
+        effort = (self.thorough or THOROUGH) if thorough else (self.brief or BRIEF)
+        found = self.measure(Subject(path, length), Subject(against, length), effort, progress).measurement
         assert found.ratio is not None  # two models have one
         records = {name: model.record for name, model in found.models.items()}
         if records[BUNDLE].kind != "measured":

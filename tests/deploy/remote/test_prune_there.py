@@ -16,13 +16,13 @@ pytestmark = pytest.mark.slow
 CLASSES = ("8PSK", "AM-DSB", "BPSK", "GFSK", "WBFM")
 # The same command, with less time for each reading.
 QUICKLY = (
-    "import sys; from toolchain.latency_budget import meters; meters.THOROUGH = meters.BRIEF = (2, 0.2); "
+    "import sys; from toolchain.latency_budget import meters; meters.THOROUGH = meters.BRIEF = meters.Effort(2, 0.2); "
     "from toolchain.cli import main; main()"
 )
 
 
 def test_a_model_is_pruned_by_what_it_takes_on_the_device(machine, noise_set, tmp_path):
-    assert meters.BRIEF[0] >= 5
+    assert meters.BRIEF.processes >= 5
     frames = noise_set(tmp_path / "frames.h5", classes=CLASSES, length=64)
     model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
     save_model(tmp_path / "m.safetensors", model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))

@@ -225,7 +225,7 @@ def test_a_limit_in_milliseconds_is_held_to_the_upper_end_too(within):
 
 
 def test_what_an_emulator_ran_is_no_devices_time(tmp_path):
-    def measure(subject, against, processes, seconds, progress):
+    def measure(subject, against, effort, progress):
         record = LatencyRecord(
             target="arm64-cpu", runtime="onnxruntime", runtime_version="1", precision="fp32", batch=1, threads=1, p50_ms=1,
             p90_ms=1, p95_ms=1, p99_ms=1, max_ms=1, runs=1, kind="emulated", conditions={"p50_interval_ms": [1.0, 1.0]},
