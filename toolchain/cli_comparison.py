@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -39,8 +40,8 @@ from toolchain.cli_options import EXTRA, require_extra
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Train on the Ray cluster there, or on all cores here with `local`. Latencies are always measured on this machine. "
-    "[default: here, one by one]",
+    help="Train on the Ray cluster there, of which this machine is a node, or on all cores here with `local`. Latencies are "
+    "always measured on this machine. [default: here, one by one]",
 )
 @click.option(
     "--replace", is_flag=True, help="Take a folder that holds another recipe's comparison; what fits is kept."
@@ -67,7 +68,8 @@ def compare(
     from toolchain.report.comparison.writing import write_summary
 
     try:
-        with progress_bar(stderr, "compare") as progress:
+        # What a user's model prints is no result.
+        with progress_bar(stderr, "compare") as progress, redirect_stdout(sys.stderr):
             compared = run(read, folder, ray=ray, replace=replace, progress=progress)
     except KeyboardInterrupt:
         click.echo(f"What was finished is in {folder}; the same command goes on from there.", err=True)

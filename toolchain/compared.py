@@ -77,7 +77,7 @@ class Layers(Strict):
 
 
 class Original(Strict):
-    """A model before it is pruned, trained on ``worker``; ``failed`` says why there is none."""
+    """A model before it is pruned, trained on ``worker``; ``failed`` says why there is none, where it was tried."""
 
     data: str
     model: str
@@ -97,7 +97,8 @@ class Cell(Strict):
     ``wanted`` is the part of the original's figure (MACs, parameters, latency) that was to be left, ``reached`` what was
     found when it was pruned; where the two do not agree the cell is not ``within`` and is compared with none. ``asked`` is
     what the budget leaves. ``untuned_accuracy`` is on the validation split, before fine-tuning. ``inner`` says that only
-    channels inside of blocks could go, ``ratio`` what share of the channels was asked to go.
+    channels inside of blocks could go, ``ratio`` what share of the channels was asked to go. ``unmeasured`` says why a latency
+    is missing.
     """
 
     method: str
@@ -119,6 +120,7 @@ class Cell(Strict):
     seconds: NonNegativeFloat = 0.0
     worker: str = ""
     failed: str | None = None
+    unmeasured: str | None = None
 
 
 class Compared(Strict):

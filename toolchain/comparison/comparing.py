@@ -9,36 +9,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import DeployError
 from deploy.progress import Progress
 from toolchain.compared import Compared
 from toolchain.comparison.beforehand import Beforehand
 from toolchain.comparison.doing import done
 from toolchain.comparison.folder import Folder, Kind
-from toolchain.comparison.grid import Asked, Cell, Grid, Start
+from toolchain.comparison.grid import Cell, Grid, Start
 from toolchain.comparison.jobs import Done, Job, Runner
-from toolchain.comparison.keys import Keys
-from toolchain.comparison.measuring import ORIGINAL, measured_row
+from toolchain.comparison.known import Known, Row, row_name
+from toolchain.comparison.measuring import measured_row
 from toolchain.comparison.methods import KINDS, SOFT
 from toolchain.comparison.pruning import PruneAsked, prune
 from toolchain.comparison.recipe import ComparisonRecipe
-from toolchain.comparison.shapes import shape_of
-from toolchain.comparison.table import Records, tabulated
+from toolchain.comparison.table import tabulated
 from toolchain.comparison.training import FinetuneAsked, Fitting, OriginalAsked, finetune, train_original
 from toolchain.comparison.within import Stand, prune_within, stand_here
 from toolchain.latency_budget import UnitLatencies
-from toolchain.models import load_card
 from toolchain.recipe import FinetuneTable, TrainTable
 from toolchain.training import FitSettings
 
 log = logging.getLogger(__name__)
-
-# A start and a budget: what is measured together.
-Row = tuple[Start, Asked]
 
 # What work takes that is no training, in steps of training, for the time that is left.
 PRUNE_STEPS, READ_STEPS, MEASURE_STEPS = 20, 600, 100
@@ -49,7 +43,7 @@ class Comparison:
     """A recipe at work in a folder.
 
     ``failed`` says, by the name of a start or a cell, why there is none: of this process alone, for the next one tries again.
-    ``ahead`` and ``behind`` are steps to do and done, for the time that is left.
+    ``ahead`` and ``behind`` are steps in all and done, for the time that is left; ``shown`` is how far progress was told.
     """
 
     grid: Grid
@@ -60,9 +54,10 @@ class Comparison:
     failed: dict[str, str] = field(default_factory=dict)
     ahead: int = 0
     behind: int = 0
+    shown: int = 0
 
     def __post_init__(self) -> None:
-        self.keys = Keys(self.grid, self.beforehand)
+        self.known = Known(self.grid, self.folder, self.beforehand)
 
     @property
     def recipe(self) -> ComparisonRecipe:
@@ -76,66 +71,56 @@ class Comparison:
                 self.ahead = self.behind + self._steps_left()
                 phase()
         finally:
-            compared = self.table()
+            compared = tabulated(self.known, self.failed)
         return compared
 
-    def table(self) -> Compared:
-        """What there is by now, also written to compare.json."""
-        return tabulated(self.grid, self.folder, self._records())
-
-    def _records(self) -> Records:
-        starts = {start: self._known("original", start.name, self.keys.original(start)) for start in self.grid.starts}
-        cells = {
-            cell: (self._known("pruned", cell.name, self.keys.pruned(cell)), self._tuned(cell))
-            for cell in self.grid.cells
-        }
-        rows = {row: self._row_record(row) for row in self._rows()}
-        return Records(originals=starts, cells=cells, rows=rows, failed=dict(self.failed))
-
-    def _known(self, kind: Kind, name: str, key: str) -> dict[str, Any] | None:
-        return self.folder.record(kind, name, key)
-
-    def _tuned(self, cell: Cell) -> dict[str, Any] | None:
-        return self._known("finetuned", cell.name, self.keys.finetuned(cell))
-
     def _train(self) -> None:
-        jobs = [
-            Job(
-                name=start.name,
-                key=self.keys.original(start),
-                told=f"training {start}",
-                do=train_original,
-                values=OriginalAsked(
-                    fitting=self._fitting(start, self.recipe.train),
-                    architecture=self.grid.model(start).name,
-                    classes=self.beforehand.frames[start].classes,
-                ),
-                models={} if (weights := self.grid.model(start).weights) is None else {"weights": Path(weights)},
-                steps=self.recipe.train.steps,
-            )
-            for start in self.grid.starts
-            if self._known("original", start.name, self.keys.original(start)) is None
-        ]
-        self._do("original", jobs)
+        self._do(
+            "original",
+            [
+                Job(
+                    name=start.name,
+                    key=self.known.original_key(start),
+                    told=f"training {start}",
+                    do=train_original,
+                    values=OriginalAsked(
+                        fitting=self._fitting(start, self.recipe.train),
+                        architecture=self.grid.model(start).name,
+                        classes=self.beforehand.frames[start].classes,
+                    ),
+                    models={} if (weights := self.grid.model(start).weights) is None else {"weights": Path(weights)},
+                    steps=self.recipe.train.steps,
+                    trains=True,
+                )
+                for start in self.grid.starts
+                if self.known.original(start) is None
+            ],
+        )
 
     def _prune(self) -> None:
-        counted = [cell for cell in self._unpruned() if not cell.asked.is_latency]
         # The reference first: the others are brought to its figure.
         for first in (True, False):
-            these = [cell for cell in counted if (cell.method == self.grid.reference) == first]
-            jobs = [self._pruning(cell) for cell in these if self._can_start(cell)]
-            self._do("pruned", jobs)
-        self._prune_within([cell for cell in self._unpruned() if cell.asked.is_latency and self._can_start(cell)])
+            cells = [cell for cell in self._unpruned(latency=False) if (cell.method == self.grid.reference) == first]
+            self._do("pruned", [self._pruning(cell) for cell in cells if self._can_start(cell)])
+        within = self._unpruned(latency=True)
+        if within:
+            with stand_here(self.recipe.measure) as stand:
+                for cell in within:
+                    # Asked for each anew: what a reference comes to decides whether those after it can start.
+                    if self._can_start(cell):
+                        self._keep("pruned", cell.name, self._pruned_key(cell), self._pruned_within(cell, stand))
+                        self._pass(READ_STEPS)
 
-    def _unpruned(self) -> list[Cell]:
-        return [cell for cell in self.grid.cells if self._known("pruned", cell.name, self.keys.pruned(cell)) is None]
+    def _unpruned(self, *, latency: bool) -> list[Cell]:
+        return [
+            cell for cell in self.grid.cells if cell.asked.is_latency == latency and self.known.pruned(cell) is None
+        ]
 
     def _can_start(self, cell: Cell) -> bool:
         """Whether there is what a cell starts from; where there is not the cell has failed too."""
-        why = self.failed.get(cell.start.name)
-        reference = self.grid.reference_cell(cell)
-        if why is not None:
-            self.failed[cell.name] = f"there is no original: {why}"
+        why, reference = self.failed.get(cell.start.name), self.grid.reference_cell(cell)
+        if why is not None or self.known.original(cell.start) is None:
+            self.failed[cell.name] = f"there is no original: {why or 'its model was changed or taken away'}"
         elif KINDS[cell.method] == "scratch" and reference is not None and reference.name in self.failed:
             self.failed[cell.name] = f"there is no plan of {reference.method}: {self.failed[reference.name]}"
         return cell.name not in self.failed
@@ -143,7 +128,7 @@ class Comparison:
     def _pruning(self, cell: Cell) -> Job:
         return Job(
             name=cell.name,
-            key=self.keys.pruned(cell),
+            key=self._pruned_key(cell),
             told=f"pruning: {cell}",
             do=prune,
             values=self._prune_asked(cell),
@@ -152,17 +137,18 @@ class Comparison:
         )
 
     def _prune_asked(self, cell: Cell) -> PruneAsked:
+        """What a cell asks for; a channel method whose reference failed is brought to the budget itself."""
         reference = self.grid.reference_cell(cell)
-        record = None
+        brought_to = None
         if reference is not None and KINDS[cell.method] == "channels":
-            record = self._known("pruned", reference.name, self.keys.pruned(reference))
+            brought_to = self.known.pruned(reference)
         return PruneAsked(
             method=cell.method,
             asked=cell.asked,
             frames=self.beforehand.frames[cell.start],
             architecture=self._architecture(cell.start),
             choices=self.recipe.plan,
-            wanted=None if record is None else record["reached"],
+            wanted=None if brought_to is None else brought_to["reached"],
         )
 
     def _starting(self, cell: Cell) -> dict[str, Path]:
@@ -173,57 +159,45 @@ class Comparison:
             files["shape"] = self.folder.model("pruned", reference.name)
         return files
 
-    def _prune_within(self, cells: Sequence[Cell]) -> None:
-        if not cells:
-            return
-        with stand_here(self.recipe.measure) as stand:
-            for cell in cells:
-                # A reference that failed just now says so to what is trained from its shape.
-                if self._can_start(cell):
-                    ended = self._pruned_within(cell, stand)
-                    self._keep("pruned", cell.name, self.keys.pruned(cell), ended)
-                    self._pass(READ_STEPS)
+    def _pruned_key(self, cell: Cell) -> str:
+        key = self.known.pruned_key(cell)
+        assert key is not None  # it can start: there is its original
+        return key
 
     def _pruned_within(self, cell: Cell, stand: Stand) -> Done:
         """A cell whose budget is a latency, done in this process, which measures."""
-        told, models = f"reading latencies: {cell}", self._starting(cell)
-        card = load_card(models["original"])
-        assert card is not None  # the original's file is thinwave's own
-        shape = shape_of(card)
-        key = self.keys.unit_latencies(shape)
-        known = self._known("unit-latencies", shape[:16], key)
-        taken = None if known is None else UnitLatencies.model_validate_json(known["text"])
+        told, original = f"reading latencies: {cell}", self.known.original(cell.start)
+        assert original is not None  # as above
+        name, key = original["shape"][:16], self.known.unit_latencies_key(original["shape"])
+        kept = self.folder.record("unit-latencies", name, key)
+        taken = None if kept is None else UnitLatencies.model_validate_json(kept["text"])
+
+        def keep(read: UnitLatencies) -> None:
+            self.folder.keep("unit-latencies", name, key, {"text": read.model_dump_json()})
 
         def work(asked: Any, models: Any, folder: Path, progress: Progress) -> tuple[dict[str, Any], Path | None]:
-            record, path, read = prune_within(asked, models, folder, stand, taken, progress)
-            if taken is None and read is not None:
-                self.folder.keep("unit-latencies", shape[:16], key, {"text": read.model_dump_json()})
-            return record, path
-
-        def tell(done: int, total: int, note: str = "") -> None:
-            part = READ_STEPS * done // max(1, total)
-            self.progress(self.behind + part, self.ahead, f"{told}, {note}" if note else told)
+            return prune_within(asked, models, folder, stand, taken, keep, progress)
 
         job = Job(
             name=cell.name,
-            key=self.keys.pruned(cell),
+            key=self._pruned_key(cell),
             told=told,
             do=work,
             values=self._prune_asked(cell),
-            models=models,
+            models=self._starting(cell),
         )
-        return done(job.packed(), threads=self.recipe.run.threads, progress=tell)
+        return done(job.packed(), threads=self.recipe.run.threads, progress=self._part(READ_STEPS, told))
 
     def _finetune(self) -> None:
         jobs = []
         for cell in self.grid.cells:
-            record = self._known("pruned", cell.name, self.keys.pruned(cell))
-            if record is None or self._tuned(cell) is not None:
+            record, key = self.known.pruned(cell), self.known.finetuned_key(cell)
+            if record is None or key is None or self.known.finetuned(cell) is not None:
                 continue
             jobs.append(
                 Job(
                     name=cell.name,
-                    key=self.keys.finetuned(cell),
+                    key=key,
                     told=f"fine-tuning: {cell}",
                     do=finetune,
                     values=FinetuneAsked(
@@ -236,62 +210,33 @@ class Comparison:
                         "pruned": self.folder.model("pruned", cell.name),
                     },
                     steps=self.recipe.finetune.steps,
+                    trains=True,
                 )
             )
         self._do("finetuned", jobs)
 
     def _measure(self) -> None:
-        for row in self._rows():
-            files = self._row_files(row)
-            if len(files) > 1 and self._row_record(row) is None:
-                self._measure_row(row, files)
-
-    def _measure_row(self, row: Row, files: dict[str, Path]) -> None:
-        start, asked = row
-
-        def tell(done: int, total: int, note: str = "") -> None:
-            part = MEASURE_STEPS * len(files) * done // max(1, total)
-            self.progress(self.behind + part, self.ahead, f"measuring: {note}")
-
-        try:
+        for row in self._unmeasured():
+            files = self.known.row_files(row)
             found = measured_row(
                 files,
                 self.recipe.measure,
-                f"{start}, {asked}",
-                trusted=self._architecture(start),
-                progress=tell,
+                f"{row[0]}, {row[1]}",
+                trusted=self._architecture(row[0]),
+                progress=self._part(MEASURE_STEPS * len(files), "measuring"),
             )
-        except DeployError as error:
-            # What one runtime refuses, of all of them: the others' rows go on.
-            found = dict.fromkeys(files, str(error))
-        if not all(isinstance(each, str) for each in found.values()):
-            shapes = self._shapes(files)
-            self.folder.keep("latency", _row_name(row), self.keys.latency(shapes), found)
-        for method, why in found.items():
-            if isinstance(why, str) and method != ORIGINAL:
-                self.failed[Cell(start, asked, method).name] = f"its latency cannot be measured: {why}"
-        self._pass(MEASURE_STEPS * len(files))
+            key = self.known.latency_key(self.known.shapes(row))
+            self.folder.keep("latency", row_name(row), key, {name: asdict(timed) for name, timed in found.items()})
+            self._pass(MEASURE_STEPS * len(files))
 
-    def _rows(self) -> list[Row]:
-        return list(dict.fromkeys((cell.start, cell.asked) for cell in self.grid.cells))
-
-    def _row_files(self, row: Row) -> dict[str, Path]:
-        """The models of a row that are finished, by method, the original first."""
-        files = {ORIGINAL: self.folder.model("original", row[0].name)}
-        for cell in self.grid.cells:
-            if (cell.start, cell.asked) == row and self._tuned(cell) is not None:
-                files[cell.method] = self.folder.model("finetuned", cell.name)
-        return files
-
-    def _row_record(self, row: Row) -> dict[str, Any] | None:
-        files = self._row_files(row)
-        if len(files) < 2:
-            return None
-        return self._known("latency", _row_name(row), self.keys.latency(self._shapes(files)))
-
-    def _shapes(self, files: dict[str, Path]) -> dict[str, str]:
-        cards = {name: load_card(path) for name, path in files.items()}
-        return {name: shape_of(card) for name, card in cards.items() if card is not None}
+    def _unmeasured(self) -> list[Row]:
+        """Rows that have models which were not all measured together; what was refused is tried again."""
+        rows = []
+        for row in self.known.rows:
+            files, found = self.known.row_files(row), self.known.latencies(row)
+            if len(files) > 1 and (found is None or any(found[name]["refused"] for name in files)):
+                rows.append(row)
+        return rows
 
     def _fitting(self, start: Start, table: TrainTable | FinetuneTable) -> Fitting:
         rate = self.grid.model(start).learning_rate
@@ -300,7 +245,6 @@ class Comparison:
             frames=self.beforehand.frames[start],
             settings=FitSettings(**values),
             hardware=self.beforehand.hardware,
-            level=self.recipe.measure.sensitivity_level,
         )
 
     def _architecture(self, start: Start) -> str:
@@ -313,35 +257,15 @@ class Comparison:
         """Have ``jobs`` done and keep what comes of them as it comes."""
         if not jobs:
             return
-        before = self.behind
 
         def finished(job: Job, ended: Done) -> None:
             self._keep(kind, job.name, job.key, ended)
 
         def tell(done: int, total: int, note: str = "") -> None:
-            self.progress(before + done, max(self.ahead, before + total), note)
+            self._tell(self.behind + done, note)
 
         self.runner(jobs, finished, tell)
-        self.behind = before + sum(job.steps for job in jobs)
-
-    def _pass(self, steps: int) -> None:
-        self.behind += steps
-        self.progress(self.behind, max(self.ahead, self.behind))
-
-    def _steps_left(self) -> int:
-        """What is not done and has not failed, in steps of training."""
-        recipe, failed = self.recipe, self.failed
-        lost = {start for start in self.grid.starts if start.name in failed}
-        cells = [cell for cell in self.grid.cells if cell.start not in lost and cell.name not in failed]
-        unpruned = [cell for cell in cells if self._known("pruned", cell.name, self.keys.pruned(cell)) is None]
-        steps = sum(READ_STEPS if cell.asked.is_latency else PRUNE_STEPS for cell in unpruned)
-        steps += recipe.finetune.steps * sum(self._tuned(cell) is None for cell in cells)
-        starts = [start for start in self.grid.starts if start not in lost]
-        steps += recipe.train.steps * sum(
-            self._known("original", start.name, self.keys.original(start)) is None for start in starts
-        )
-        rows = [row for row in self._rows() if row[0] not in lost and self._row_record(row) is None]
-        return steps + MEASURE_STEPS * len(recipe.compare.methods) * len(rows)
+        self._pass(sum(job.steps for job in jobs))
 
     def _keep(self, kind: Kind, name: str, key: str, ended: Done) -> None:
         if ended.failed is not None:
@@ -353,6 +277,33 @@ class Comparison:
         record = {**ended.record, "worker": ended.worker, "seconds": round(ended.seconds, 3)}
         self.folder.keep(kind, name, key, record, ended.model)
 
+    def _part(self, steps: int, told: str) -> Progress:
+        """The progress of a piece of so many steps."""
 
-def _row_name(row: Row) -> str:
-    return Cell(*row, "row").name
+        def tell(done: int, total: int, note: str = "") -> None:
+            self._tell(self.behind + steps * done // max(1, total), f"{told}, {note}" if note else told)
+
+        return tell
+
+    def _tell(self, reached: int, note: str = "") -> None:
+        """Progress that never goes back, where a piece of work was taken for less than it is."""
+        self.shown = max(self.shown, min(reached, self.ahead))
+        self.progress(self.shown, self.ahead, note)
+
+    def _pass(self, steps: int) -> None:
+        self.behind += steps
+        self._tell(self.behind)
+
+    def _steps_left(self) -> int:
+        """What is not done and has not failed, in steps of training."""
+        recipe, failed, known = self.recipe, self.failed, self.known
+        starts = [start for start in self.grid.starts if start.name not in failed]
+        steps = recipe.train.steps * sum(known.original(start) is None for start in starts)
+        for cell in self.grid.cells:
+            if cell.start in starts and cell.name not in failed:
+                if known.pruned(cell) is None:
+                    steps += READ_STEPS if cell.asked.is_latency else PRUNE_STEPS
+                if known.finetuned(cell) is None:
+                    steps += recipe.finetune.steps
+        rows = [row for row in known.rows if row[0] in starts and known.latencies(row) is None]
+        return steps + MEASURE_STEPS * (1 + len(recipe.compare.methods)) * len(rows)

@@ -33,18 +33,29 @@ class Folder:
     """An output folder that this process alone works in; :func:`opened` gives it."""
 
     path: Path
-    # Models that were seen to be as they were left, once a process.
-    _seen: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    # Of models that were hashed in this process: when they were changed, their sizes, their hashes.
+    _hashed: dict[Path, tuple[int, int, str]] = field(default_factory=dict)
 
     def record(self, kind: Kind, name: str, key: str) -> dict[str, Any] | None:
-        """What was found before; None where that work is not done, or its model is not there as it was left."""
+        """What was found before, and ``model_sha256``; None where that is not done, or its model is not as it was left."""
         stored = read_json(self._record_file(kind, name))
         if stored is None or stored.get("key") != key:
             return None
-        model = stored.get("model_sha256")
-        if model is not None and not (self.model(kind, name).is_file() and sha256_of(self.model(kind, name)) == model):
+        digest = stored.get("model_sha256")
+        if digest is not None and self._hash(self.model(kind, name)) != digest:
             return None
-        return dict(stored["record"])
+        return {**stored["record"], "model_sha256": digest}
+
+    def _hash(self, path: Path) -> str | None:
+        try:
+            about = path.stat()
+            known = self._hashed.get(path)
+            if known is None or known[:2] != (about.st_mtime_ns, about.st_size):
+                known = (about.st_mtime_ns, about.st_size, sha256_of(path))
+                self._hashed[path] = known
+        except OSError:
+            return None
+        return known[2]
 
     def keep(self, kind: Kind, name: str, key: str, record: Mapping[str, Any], model: bytes | None = None) -> None:
         """Keep what was found, the model first: a record without its model was never finished."""
@@ -109,7 +120,15 @@ def opened(
         if not replace:
             _refuse_other(path, before, now)
         known: dict[str, Any] = before if before is not None and before.get("schema") == SCHEMA else {}
-        merged = {name: {**known.get(name, {}), **now[name]} for name in ("settings", "inputs")}
+        kept = {
+            where: identity
+            for where, identity in known.get("inputs", {}).items()
+            if _table(where) not in now["settings"]
+        }
+        merged = {
+            "settings": {**known.get("settings", {}), **now["settings"]},
+            "inputs": {**kept, **now["inputs"]},
+        }
         write_json(file, {"schema": SCHEMA, **merged})
         yield Folder(path)
 
@@ -120,10 +139,12 @@ def _refuse_other(path: Path, before: dict[str, Any] | None, now: dict[str, Any]
             f"{path}: holds a comparison of which it cannot be read by what recipe ({STATE}/{COMPARISON} is damaged, or of "
             "another version of thinwave); name another folder with --out, or reuse what still fits with --replace"
         )
+    # Of tables that both have, so that a file that was not there, or is there no more, shows.
+    both = before["settings"].keys() & now["settings"].keys()
     lines = [
-        f"{name}: a file of another content"
-        for name, identity in now["inputs"].items()
-        if before["inputs"].get(name, identity) != identity
+        f"{where}: {_file_change(before['inputs'].get(where), now['inputs'].get(where))}"
+        for where in sorted({*before["inputs"], *now["inputs"]})
+        if _table(where) in both and before["inputs"].get(where) != now["inputs"].get(where)
     ]
     lines += differences(before["settings"], now["settings"])
     if lines:
@@ -132,3 +153,14 @@ def _refuse_other(path: Path, before: dict[str, Any] | None, now: dict[str, Any]
             f"{path}: holds the comparison of another recipe, which differs in\n{shown}\n"
             "name another folder with --out, or reuse what still fits with --replace"
         )
+
+
+def _table(where: str) -> str:
+    """The table of the recipe that names a file: "data.mine" of "data.mine.file"."""
+    return where.rpartition(".")[0]
+
+
+def _file_change(before: str | None, now: str | None) -> str:
+    if before is None or now is None:
+        return "no file -> a file" if before is None else "a file -> no file"
+    return "a file of another content"

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from deploy.frames.dataset import no_frames
 from deploy.progress import Progress, silent
+from deploy.suggestion import none_named
 from toolchain.baselines import Sample
 from toolchain.comparison.recipe import ComparedData
 from toolchain.data import Dataset, DataUse, Part, from_memory, open_dataset, record_of, with_class_order
-from toolchain.data.generator import PRESETS, generate
+from toolchain.data.generator import PRESETS, generate, generated_labels
 from toolchain.errors import DatasetError
 from toolchain.recipe import snrs_db
 
@@ -86,17 +89,32 @@ def whole_set(table: ComparedData, seed: int, progress: Progress = silent) -> Da
     made = generate(
         table.preset, frames_per_cell=table.frames_per_cell, snr_db=snrs_db(table), seed=seed, progress=progress
     )
+    return _generated(table, made.iq)
+
+
+def _generated(table: ComparedData, iq: NDArray[np.float32] | None) -> Dataset:
+    if table.preset not in PRESETS:
+        raise DatasetError(f"data.{table.name}: {none_named('preset', table.preset, PRESETS)}")
     preset = PRESETS[table.preset]
+    labels, snr_db = generated_labels(table.preset, frames_per_cell=table.frames_per_cell, snr_db=snrs_db(table))
     return Dataset(
         source=f"generated: {table.preset}",
         format="in memory",
         classes=preset.classes,
-        labels=made.label,
-        snr_db=made.snr_db,
+        labels=labels,
+        snr_db=snr_db,
         length=preset.length,
         sample_rate_hz=preset.sample_rate_hz,
-        read=from_memory(made.iq),
+        read=no_frames if iq is None else from_memory(iq),
     )
+
+
+def labels_only(table: ComparedData) -> Dataset:
+    """A generated set without its frames, which take longer: what there would be of which class and SNR.
+
+    Raises DatasetError for what cannot be generated.
+    """
+    return _generated(table, None)
 
 
 @lru_cache(maxsize=2)

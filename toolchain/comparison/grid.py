@@ -9,7 +9,11 @@ from typing import Literal
 
 from toolchain.comparison.methods import reference_of
 from toolchain.comparison.recipe import BudgetsTable, ComparedData, ComparedModel, ComparisonRecipe
+from toolchain.errors import RecipeError
+from toolchain.run_folder import key_of
 
+# Longer parts of file names are cut.
+LONGEST_NAME = 100
 BudgetKind = Literal["macs_cut", "params_cut", "speedup", "latency_ms"]
 
 
@@ -27,7 +31,8 @@ class Asked:
 
     def __str__(self) -> str:
         """As results name it."""
-        return f"{self.kind}={self.value:g}"
+        short = f"{self.value:g}"
+        return f"{self.kind}={short if float(short) == self.value else repr(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Grid:
 
     @cached_property
     def starts(self) -> tuple[Start, ...]:
-        """Seed by seed: a comparison that is stopped half way has all methods of the first seeds."""
+        """Seed by seed, so that one that is stopped half way has whole seeds of what it did."""
         recipe = self.recipe
         return tuple(
             Start(data.name, model.called, seed)
@@ -105,6 +110,18 @@ class Grid:
             return None
         return Cell(cell.start, cell.asked, str(self.reference))
 
+    def require_names(self) -> None:
+        """Raise RecipeError where two starts, or two cells, would have the same files."""
+        for places in (self.starts, self.cells):
+            seen: dict[str, Start | Cell] = {}
+            for place in places:
+                if place.name in seen:
+                    raise RecipeError(
+                        f"{seen[place.name]} and {place} would have files of the same name, {place.name}; name the data or "
+                        "the models otherwise"
+                    )
+                seen[place.name] = place
+
     def data(self, start: Start) -> ComparedData:
         """The data set of a start."""
         return next(table for table in self.recipe.data if table.name == start.data)
@@ -121,5 +138,7 @@ def budgets_of(table: BudgetsTable) -> list[Asked]:
 
 
 def _as_file_name(text: str) -> str:
+    """``text`` as a part of a file's name: as it is, or with a hash where characters are replaced or it is long."""
     # A model of the user's own is called package.module:factory.
-    return re.sub(r"[^A-Za-z0-9._=-]", "_", text)
+    name = re.sub(r"[^A-Za-z0-9._=-]", "_", text)[:LONGEST_NAME]
+    return name if name == text else f"{name}-{key_of(text=text)[:8]}"

@@ -7,40 +7,48 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from deploy.progress import Progress
-from toolchain.comparison.jobs import Done, Job, Packed
+from toolchain.comparison.jobs import Done, Job, Packed, Runner
 
 # Messages of progress are this far apart.
 TOLD_EVERY_S = 0.2
 
 
-def run_here(
-    jobs: Sequence[Job],
-    finished: Callable[[Job, Done], None],
-    progress: Progress,
-    *,
-    threads: int,
-    work: Callable[[Job], Path],
-) -> None:
-    """Do all ``jobs`` in order, as :class:`~toolchain.comparison.jobs.Runner`, each in its ``work`` folder."""
-    total, before = sum(job.steps for job in jobs), 0
-    worker = _Worker(threads)
-    try:
+@contextmanager
+def runner_here(*, threads: int, work: Callable[[Job], Path]) -> Iterator[Runner]:
+    """A runner that does jobs in order, each in its ``work`` folder; the process that does them lasts as long as it can."""
+    worker: _Worker | None = None
+
+    def run(jobs: Sequence[Job], finished: Callable[[Job, Done], None], progress: Progress) -> None:
+        nonlocal worker
+        total, before = sum(job.steps for job in jobs), 0
         for number, job in enumerate(jobs):
             told = f"{number + 1} of {len(jobs)}: {job.told}"
             progress(before, total, told)
-            ended = worker.do(job.packed(), work(job), _part(progress, before, job.steps, total, told))
-            if not worker.alive:
+            if worker is None or not worker.alive:
                 worker = _Worker(threads)
-            finished(job, ended)
+            finished(job, _ended(worker, job, work(job), _part(progress, before, job.steps, total, told)))
             before += job.steps
             progress(before, total, told)
+
+    try:
+        yield run
     finally:
-        worker.end()
+        if worker is not None:
+            worker.end()
+
+
+def _ended(worker: _Worker, job: Job, folder: Path, progress: Progress) -> Done:
+    try:
+        packed = job.packed()
+    except OSError as error:
+        return Done(failed=f"{error.filename}: cannot be read: {error.strerror}")
+    return worker.do(packed, folder, progress)
 
 
 def _part(progress: Progress, before: int, steps: int, whole: int, told: str) -> Progress:
@@ -94,6 +102,8 @@ class _Worker:
 def _serve(connection: Connection, threads: int, parent: int) -> None:
     # A Ctrl-C is for the program that asked, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a library or a user's model prints is no result.
+    os.dup2(2, 1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Here, because it takes torch.
     from toolchain.comparison import doing

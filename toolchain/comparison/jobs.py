@@ -15,7 +15,8 @@ class Job:
     """What is to be done: ``do`` is a function of a module, which gets the ``values``, the models' files and a work folder.
 
     ``name`` tells it from others, ``key`` is a hash of all that decides it, and ``told`` says it to people; ``models`` are
-    files by what they are to the work; ``steps`` is how long it takes, in steps of training, for the time that is left.
+    files by what they are to the work; ``steps`` is how long it takes, in steps of training, for the time that is left. What
+    ``trains`` is for a GPU where there is one.
     """
 
     name: str
@@ -25,21 +26,22 @@ class Job:
     values: Any
     models: Mapping[str, Path] = field(default_factory=dict)
     steps: int = 1
+    trains: bool = False
 
     def packed(self) -> Packed:
-        """With the models' bytes, to be sent."""
-        models = {name: path.read_bytes() for name, path in self.models.items()}
+        """With the models' bytes, to be sent; raises OSError for a file that is not there."""
+        models = {name: (str(path), path.read_bytes()) for name, path in self.models.items()}
         return Packed(name=self.name, do=self.do, values=self.values, models=models)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """A job on its way to who does it."""
+    """A job on its way to who does it; of each model the file's name here, and its bytes."""
 
     name: str
     do: Work
     values: Any
-    models: Mapping[str, bytes]
+    models: Mapping[str, tuple[str, bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deploy.errors import DeployError
-from deploy.latency import LIMIT_S, Model, ModelLatency, measure, ratio_between
+from deploy.errors import DeployError, MeasurementError, first_line
+from deploy.latency import LIMIT_S, Measurement, Model, ModelLatency, ask_for, measure, ratio_between
 from deploy.noise import noise_frames
 from deploy.profiling import BATCHES_FED
 from deploy.progress import Progress
@@ -23,75 +24,119 @@ from toolchain.latency_budget.meters import write_model
 from toolchain.models import load_model
 
 ORIGINAL = "original"
-# A model's records, or why it has none.
-Found = list[dict[str, Any]] | str
 # Runs of each model in each process, at the least.
 LEAST_RUNS = 200
 # Of each model at the least; it goes on until it is steady.
 WARMUP_S = 0.25
 
 
+@dataclass
+class Timed:
+    """What is known of one model of a row: records as :class:`toolchain.compared.Latency` has them, and what was refused."""
+
+    latency: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The files of a row: one for each shape, by the first method that has it; ``first`` says which of them is whose."""
+
+    files: dict[str, Path]
+    first: dict[str, str]
+    length: int
+
+
 def measured_row(
     models: Mapping[str, Path], table: MeasureTable, run: str, *, trusted: str | None, progress: Progress
-) -> dict[str, Found]:
+) -> dict[str, Timed]:
     """Measure model files by name, "original" among them, in each runtime; ``run`` names the measurement.
 
-    A name gets its records, as :class:`toolchain.compared.Latency` has them, or why it has none. Of models of the same layers
-    one is timed. What cannot be written as ONNX or run is left out, and the others are timed.
+    Of models of the same layers one is timed. What cannot be written as ONNX, or a runtime refuses, says so, and the others
+    are timed; without the original none is, in that runtime.
     """
-    found: dict[str, Found] = {name: [] for name in models}
-    target = load_target(table.target).name
-    with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
-        files, leader, length = _written(models, table, Path(scratch), trusted, found)
-        if ORIGINAL not in files:
-            return dict.fromkeys(models, f"the original cannot be measured: {found[ORIGINAL]}")
-        frames = noise_frames(BATCHES_FED * table.batch, length, np.random.default_rng(0))
-        for number, runtime in enumerate(table.runtimes):
-            measurement = measure(
-                {name: Model(path=file, runtime=runtime, precision=table.precision) for name, file in files.items()},
-                frames=frames,
-                threads=table.threads,
-                batch=table.batch,
-                target=target,
-                processes=table.processes,
-                seconds=min(LIMIT_S, table.seconds * len(files)),
-                least_runs=LEAST_RUNS,
-                warmup_s=WARMUP_S,
-                footprints=False,
-                scratch=Path(scratch),
-                progress=_part(progress, number, len(table.runtimes), f"{run}, {runtime}"),
-            )
-            timed = measurement.models
-            for name, first in leader.items():
-                records = found[name]
-                assert isinstance(records, list)  # it was written
-                records.append(_record(timed[first], timed[ORIGINAL], run, None if first == name else first))
+    found = {name: Timed() for name in models}
+    with tempfile.TemporaryDirectory(prefix="thinwave-", ignore_cleanup_errors=True) as scratch:
+        written = _write(models, table, Path(scratch), trusted, found)
+        for number, runtime in enumerate(table.runtimes if written.files else ()):
+            told = _part(progress, number, len(table.runtimes), f"{run}, {runtime}")
+            try:
+                _measure_in(runtime, written, table, run, found, told)
+            except DeployError as error:
+                for name in written.first:
+                    found[name].refused.append(f"{runtime}: {error}")
     return found
 
 
-def _written(
-    models: Mapping[str, Path],
-    table: MeasureTable,
-    folder: Path,
-    trusted: str | None,
-    found: dict[str, Found],
-) -> tuple[dict[str, Path], dict[str, str], int]:
-    """The files to time, for each model which of them is its, and the length of frames."""
+def _measure_in(
+    runtime: str, written: _Written, table: MeasureTable, run: str, found: dict[str, Timed], progress: Progress
+) -> None:
+    frames = noise_frames(BATCHES_FED * table.batch, written.length, np.random.default_rng(0))
+    models = {
+        name: Model(path=file, runtime=runtime, precision=table.precision) for name, file in written.files.items()
+    }
+
+    def timed() -> Measurement:
+        return measure(
+            models, frames=frames, threads=table.threads, batch=table.batch, target=load_target(table.target).name,
+            processes=table.processes, seconds=min(LIMIT_S, table.seconds * len(models)), least_runs=LEAST_RUNS,
+            warmup_s=WARMUP_S, footprints=False, progress=progress,
+        )  # fmt: skip
+
+    try:
+        measurement = timed()
+    except MeasurementError:
+        # One that the runtime refuses fails for all: who is it?
+        refused = {name: why for name, model in models.items() if (why := _why_refused(model, table)) is not None}
+        if not refused or ORIGINAL in refused:
+            raise
+        for name, why in refused.items():
+            del models[name]
+            for method in [method for method, first in written.first.items() if first == name]:
+                found[method].refused.append(f"{runtime}: {why}")
+        measurement = timed()
+    original = measurement.models[ORIGINAL]
+    if original.record.kind != "measured":
+        raise MeasurementError("an emulator ran it, whose times are no device's; compare on a machine that is one")
+    for method, first in written.first.items():
+        if first in measurement.models:
+            same_as = None if first == method else first
+            found[method].latency.append(_record(measurement.models[first], original, run, same_as))
+
+
+def _why_refused(model: Model, table: MeasureTable) -> str | None:
+    """Why a runtime does not run a file; None where it does."""
+    try:
+        ask_for("frames", model, threads=table.threads)
+    except MeasurementError as error:
+        return str(error)
+    return None
+
+
+def _write(
+    models: Mapping[str, Path], table: MeasureTable, folder: Path, trusted: str | None, found: dict[str, Timed]
+) -> _Written:
     files: dict[str, Path] = {}
-    leader: dict[str, str] = {}
-    shapes: dict[str, str] = {}
+    first: dict[str, str] = {}
+    by_shape: dict[str, str] = {}
     length = 1
     for name, path in models.items():
         try:
             model, card = load_model(path, trusted=trusted)
             shape = shape_of(card)
-            if shape not in shapes:
+            if shape not in by_shape:
                 files[name] = write_model(model, card, folder, name, table.precision)
-                shapes[shape] = name
-            leader[name], length = shapes[shape], card.length
+                by_shape[shape] = name
+            first[name], length = by_shape[shape], card.length
         except (ToolchainError, DeployError) as error:
-            found[name] = str(error)
-    return files, leader, length
+            found[name].refused.append(str(error))
+        except Exception as error:  # of one model, whatever it is: the others are measured
+            found[name].refused.append(f"{type(error).__name__}: {first_line(error)}")
+    if ORIGINAL not in files:
+        for name in first:
+            found[name].refused.append("the original cannot be measured")
+        return _Written({}, {}, length)
+    return _Written(files, first, length)
 
 
 def _part(progress: Progress, number: int, of: int, told: str) -> Progress:

@@ -1,7 +1,7 @@
 """Jobs done on a Ray cluster, of as many machines as it has; thinwave has to be installed on each.
 
 A job carries the models that it needs, and a generated set is generated where the job is done: no folder is shared. A set in
-a file has to lie at the same place on every machine.
+a file has to lie at the same place on every machine. What is half done is lost with its job: only whole ones come back.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from deploy.command_line import end_on_sigterm
 from deploy.errors import first_line
 from deploy.progress import Progress
 from toolchain.comparison.doing import done as done_here
@@ -31,14 +33,25 @@ ANSWERS_IN_S = 10.0
 TOLD_EVERY_S = 1.0
 
 
-@contextmanager
-def ray_cluster(address: str, *, threads: int, gpus: int) -> Iterator[Runner]:
-    """A runner on the cluster at ``address``, or on this machine's cores for "local"; each job has ``threads`` and ``gpus``.
+@dataclass(frozen=True)
+class _Needs:
+    """What each job takes of the machine that does it: ``cores``, and ``gpus`` where it trains."""
 
-    Raises RunError where Ray is not installed, or no cluster answers there.
+    cores: int
+    gpus: int
+
+
+@contextmanager
+def ray_cluster(address: str, *, threads: int, devices: int, accelerator: str) -> Iterator[Runner]:
+    """A runner on the cluster at ``address``, of which this machine is a node, or on this machine's cores for "local".
+
+    A job has ``threads`` cores, of the CPU's ``devices`` times as many, or as many GPUs; "auto" is what the cluster has.
+
+    Raises RunError where Ray is not installed, no cluster answers there, or none of its machines has what a job takes.
     """
-    # Nothing is told to anybody.
+    # Nothing is told to anybody. A job that takes all memory is begun again three times, and not for ever.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", "3")
     try:
         import ray
     except ImportError as error:
@@ -54,74 +67,108 @@ def ray_cluster(address: str, *, threads: int, gpus: int) -> Iterator[Runner]:
             ray.init(address=address, **quiet)
     except Exception as error:  # what does not answer is told in many ways
         raise RunError(
-            f"--ray {address}: no Ray cluster can be used there: {first_line(error)}; start one with `ray start --head`, or "
-            "take --ray local"
+            f"--ray {address}: no Ray cluster can be used there: {first_line(error)}; start one with `ray start --head`, and "
+            f"on this machine `ray start --address={address}`, or take --ray local"
         ) from error
+    # Ray takes the signal for itself, and ends with a crash.
+    end_on_sigterm()
     try:
-        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if has.get("CPU", 0) < threads or has.get("GPU", 0) < gpus:
-            raise RunError(
-                f"--ray {address}: the cluster has {has.get('CPU', 0):g} cores and {has.get('GPU', 0):g} GPUs, and each job "
-                f"takes {threads} and {gpus}; set run.threads and run.devices by what there is"
-            )
-        yield partial(_run, ray, threads=threads, gpus=gpus)
+        yield partial(_run, ray, needs=_needs(ray, address, threads, devices, accelerator))
     finally:
         ray.shutdown()
+
+
+def _needs(ray: Any, address: str, threads: int, devices: int, accelerator: str) -> _Needs:
+    """What a job takes; raises RunError where no machine of the cluster has that."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most_gpus = int(max((node.get("GPU", 0) for node in nodes), default=0))
+    gpus = devices if accelerator == "gpu" or (accelerator == "auto" and most_gpus) else 0
+    needs = _Needs(cores=threads if gpus else threads * devices, gpus=gpus)
+    if not any(node.get("CPU", 0) >= needs.cores and node.get("GPU", 0) >= gpus for node in nodes):
+        has = "; ".join(sorted({f"{node.get('CPU', 0):g} cores, {node.get('GPU', 0):g} GPUs" for node in nodes}))
+        raise RunError(
+            f"--ray {address}: a job takes {needs.cores} cores and {gpus} GPUs, and no machine of the cluster has that (they "
+            f"have {has}); set run.threads, run.devices and run.accelerator by what there is"
+        )
+    return needs
 
 
 def _check_answers(address: str) -> None:
     """Raise RunError where nothing listens at ``address``, HOST:PORT: Ray itself would wait for minutes."""
     host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 1 << 16):
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise RunError(f"--ray {address}: expected HOST:PORT of a cluster's head, as 10.0.0.5:6379, or local")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"--ray {address}: no Ray cluster answers there: {error.strerror or error}; start one with `ray start --head`, or "
-            "take --ray local"
+            f"--ray {address}: no Ray cluster answers there: {reason}; start one with `ray start --head`, or take --ray local"
         ) from error
 
 
 def _run(
-    ray: Any,
-    jobs: Sequence[Job],
-    finished: Callable[[Job, Done], None],
-    progress: Progress,
-    *,
-    threads: int,
-    gpus: int,
+    ray: Any, jobs: Sequence[Job], finished: Callable[[Job, Done], None], progress: Progress, *, needs: _Needs
 ) -> None:
     """Do all ``jobs``, as :class:`toolchain.comparison.jobs.Runner`."""
-    remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_done_there)
-    board = _board(ray)
+    task, board = ray.remote(max_retries=RETRIES)(_done_there), _board(ray)
     waiting: deque[Job] = deque(jobs)
     flying: dict[Any, tuple[Job, float]] = {}
     total, before, ended = sum(job.steps for job in jobs), 0, 0
     try:
         while waiting or flying:
-            at_once = AHEAD + int(ray.cluster_resources().get("CPU", 1)) // threads
-            while waiting and len(flying) < at_once:
+            while waiting and len(flying) < _places(ray, needs) + AHEAD:
                 job = waiting.popleft()
-                flying[remote.remote(job.packed(), threads, board)] = (job, time.monotonic())
-            ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+                takes = task.options(num_cpus=needs.cores, num_gpus=needs.gpus if job.trains else 0)
+                try:
+                    flying[takes.remote(job.packed(), needs.cores, board)] = (job, time.monotonic())
+                except OSError as error:
+                    finished(job, Done(failed=f"{error.filename}: cannot be read: {error.strerror}"))
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0) if flying else ([], [])
             for reference in ready:
                 job, started = flying.pop(reference)
-                try:
-                    result: Done = ray.get(reference)
-                except Exception as error:  # of Ray: a machine that was lost, again and again, or lacks thinwave
-                    why = f"{type(error).__name__}: {first_line(error)}"
-                    result = Done(failed=why, seconds=time.monotonic() - started)
-                finished(job, result)
+                finished(job, _got(ray, reference, started))
                 before, ended = before + job.steps, ended + 1
-            parts = ray.get(board.read.remote())
-            part = sum(int(parts.get(job.name, 0.0) * job.steps) for job, _ in flying.values())
             oldest = next(iter(flying.values()), None)
-            progress(before + part, total, f"{ended} of {len(jobs)} done" + (f"; {oldest[0].told}" if oldest else ""))
+            told = f"{ended} of {len(jobs)} done" + (f"; {oldest[0].told}" if oldest else "")
+            progress(before + _parts(ray, board, [job for job, _ in flying.values()]), total, told)
     finally:
         for reference in flying:
             ray.cancel(reference, force=True)
         ray.kill(board)
+
+
+def _places(ray: Any, needs: _Needs) -> int:
+    """How many jobs that train the cluster has room for now."""
+    room = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            by_cores = int(has.get("CPU", 0) // needs.cores)
+            room += min(by_cores, int(has.get("GPU", 0) // needs.gpus)) if needs.gpus else by_cores
+    return room
+
+
+def _got(ray: Any, reference: Any, started: float) -> Done:
+    """What came of a job, also where Ray lost it."""
+    try:
+        result: Done = ray.get(reference)
+    except Exception as error:  # of Ray: a machine that was lost again and again, or that lacks thinwave
+        # What happened lies at the bottom, under Ray's account of where.
+        cause = getattr(error, "cause", None) or error
+        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+        why = f"{type(cause).__name__}: {lines[-1] if lines else 'without a word'}"
+        return Done(failed=why, seconds=time.monotonic() - started)
+    return result
+
+
+def _parts(ray: Any, board: Any, jobs: Sequence[Job]) -> int:
+    """The steps that are done of ``jobs`` at work, as far as is known."""
+    try:
+        parts = ray.get(board.read.remote(), timeout=5.0)
+    except Exception:  # progress is not worth a comparison
+        return 0
+    return sum(int(parts.get(job.name, 0.0) * job.steps) for job in jobs)
 
 
 class _Board:

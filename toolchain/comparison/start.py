@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from deploy.progress import Progress, silent
 from toolchain.compared import Compared
@@ -16,9 +13,9 @@ from toolchain.comparison.beforehand import looked_at
 from toolchain.comparison.comparing import Comparison
 from toolchain.comparison.folder import Folder, opened
 from toolchain.comparison.grid import Grid
-from toolchain.comparison.here import run_here
+from toolchain.comparison.here import runner_here
 from toolchain.comparison.jobs import Job, Runner
-from toolchain.comparison.keys import decided_by_data
+from toolchain.comparison.known import decided_by_data
 from toolchain.comparison.on_ray import ray_cluster
 from toolchain.comparison.recipe import ComparisonRecipe
 
@@ -39,12 +36,13 @@ def compare(
 
     Raises a ToolchainError or DeployError for what can be known to be wrong before; nothing is lost then.
     """
-    beforehand = looked_at(recipe, progress)
+    beforehand, grid = looked_at(recipe, progress, trained_here=ray is None), Grid(recipe)
+    settings = _settings(grid) | {"measured by": {"processor": beforehand.processor}}
     with (
-        opened(out, _settings(recipe), beforehand.identities, replace=replace) as folder,
+        opened(out, settings, beforehand.identities, replace=replace) as folder,
         _runner(recipe, folder, ray) as runner,
     ):
-        return Comparison(Grid(recipe), folder, beforehand, runner, progress).run()
+        return Comparison(grid, folder, beforehand, runner, progress).run()
 
 
 @contextmanager
@@ -55,17 +53,23 @@ def _runner(recipe: ComparisonRecipe, folder: Folder, ray: str | None) -> Iterat
         def work(job: Job) -> Path:
             return folder.work(job.name, job.key)
 
-        yield partial(run_here, threads=run.threads, work=work)
+        with runner_here(threads=run.threads, work=work) as runner:
+            yield runner
         return
-    gpus = run.devices if run.accelerator == "gpu" or (run.accelerator == "auto" and torch.cuda.is_available()) else 0
-    with ray_cluster(ray, threads=run.threads, gpus=gpus) as runner:
+    with ray_cluster(ray, threads=run.threads, devices=run.devices, accelerator=run.accelerator) as runner:
         yield runner
 
 
-def _settings(recipe: ComparisonRecipe) -> dict[str, Any]:
-    """The recipe's values by tables, without what may be more another time, and without the names of files."""
+def _settings(grid: Grid) -> dict[str, Any]:
+    """What must not change in a folder, by tables: without what may be more another time, and the names of files.
+
+    The method that channel methods are brought to is a part of it: another one makes other models of them.
+    """
+    recipe = grid.recipe
     values = recipe.model_dump(mode="json")
     tables = {name: values[name] for name in ("run", "train", "plan", "finetune", "measure")}
+    del tables["measure"]["sensitivity_level"]
+    tables["compare"] = {"channel methods are brought to": grid.reference or "the budget"}
     tables |= {f"data.{table['name']}": decided_by_data(table) for table in values["data"]}
     for table, model in zip(values["models"], recipe.models, strict=True):
         tables[f"models.{model.called}"] = {

@@ -3,51 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from deploy.accuracy import sensitivity_db
 from deploy.host import describe_host
 from toolchain.compared import FILE, Cell, Compared, Original
-from toolchain.comparison.folder import Folder
-from toolchain.comparison.grid import Asked, Grid, Start
 from toolchain.comparison.grid import Cell as Place
+from toolchain.comparison.grid import Start
+from toolchain.comparison.known import Known, Row
 from toolchain.comparison.measuring import ORIGINAL
 from toolchain.comparison.methods import KINDS
+from toolchain.comparison.pruning import NEAR
 from toolchain.comparison.recipe import told
 from toolchain.run_folder import write_json
 
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """What is known of each original, each cell as pruned and as fine-tuned, each row's latencies; None where nothing is.
-
-    ``failed`` says why, by the name of a start or a cell.
-    """
-
-    originals: Mapping[Start, Record | None]
-    cells: Mapping[Place, tuple[Record | None, Record | None]]
-    rows: Mapping[tuple[Start, Asked], Record | None]
-    failed: Mapping[str, str]
-
-
-def tabulated(grid: Grid, folder: Folder, records: Records) -> Compared:
-    """Put ``records`` into the table, and write it to ``compare.json``."""
-    found = [_cell(place, *records.cells[place], records) for place in grid.cells]
+def tabulated(known: Known, failed: Mapping[str, str]) -> Compared:
+    """Put what is known into the table, and write it to ``compare.json``; ``failed`` gives reasons by names."""
+    grid = known.grid
+    level = grid.recipe.measure.sensitivity_level
+    rows = {row: known.latencies(row) for row in known.rows}
+    found = [_cell(place, known, rows[place.start, place.asked], failed, level) for place in grid.cells]
     cells = tuple(cell for cell in found if cell is not None)
     compared = Compared(
-        name=folder.path.absolute().name,
+        name=known.folder.path.absolute().name,
         recipe=told(grid.recipe),
         host=describe_host(),
         baseline=grid.recipe.compare.against,
-        level=grid.recipe.measure.sensitivity_level,
+        level=level,
         runtimes=grid.recipe.measure.runtimes,
-        originals=tuple(_original(start, record, records) for start, record in records.originals.items()),
+        originals=tuple(_original(start, known, rows, failed, level) for start in grid.starts),
         cells=cells,
         missing=len(found) - len(cells),
     )
-    write_json(folder.path / FILE, compared.to_json())
+    write_json(known.folder.path / FILE, compared.to_json())
     return compared
 
 
@@ -58,29 +49,34 @@ def told_failures(compared: Compared) -> list[str]:
         if original.failed is not None:
             lines.setdefault(original.failed, []).append(f"{original.model} on {original.data}, seed {original.seed}")
     for cell in compared.cells:
+        place = f"{cell.method}, {cell.budget}, {cell.model} on {cell.data}, seed {cell.seed}"
         if cell.failed is not None:
-            place = f"{cell.method}, {cell.budget}, {cell.model} on {cell.data}, seed {cell.seed}"
             lines.setdefault(cell.failed, []).append(place)
+        elif cell.unmeasured is not None:
+            lines.setdefault(f"its latency cannot be measured: {cell.unmeasured}", []).append(place)
     return [
         f"failed: {places[0]}{f' and {len(places) - 1} more' if len(places) > 1 else ''}: {why}"
         for why, places in lines.items()
     ]
 
 
-def _original(start: Start, record: Record | None, records: Records) -> Original:
+def _original(
+    start: Start, known: Known, rows: Mapping[Row, Record | None], failed: Mapping[str, str], level: float
+) -> Original:
     values: dict[str, Any] = {"data": start.data, "model": start.model, "seed": start.seed}
+    record = known.original(start)
     if record is None:
-        why = records.failed.get(start.name, "it is not trained yet")
-        return Original.model_validate(values | {"failed": why}, strict=False)
-    rows = [row for (of, _), row in records.rows.items() if of == start and row is not None]
-    latency = rows[0].get(ORIGINAL, ()) if rows else ()
-    told = {name: record[name] for name in ("classes", "frames", "judged", "worker", "seconds")}
-    return Original.model_validate(values | told | {"latency": latency}, strict=False)
+        return Original.model_validate(values | {"failed": failed.get(start.name)}, strict=False)
+    measured = [row for (of, _), row in rows.items() if of == start and row is not None]
+    values |= {name: record[name] for name in ("classes", "frames", "worker", "seconds")}
+    values["judged"] = _judged(record, level)
+    values["latency"] = measured[0][ORIGINAL]["latency"] if measured else ()
+    return Original.model_validate(values, strict=False)
 
 
-def _cell(place: Place, pruned: Record | None, tuned: Record | None, records: Records) -> Cell | None:
+def _cell(place: Place, known: Known, row: Record | None, failed: Mapping[str, str], level: float) -> Cell | None:
     """A cell of the table; None for one that is not done yet."""
-    why = records.failed.get(place.name)
+    pruned, tuned, why = known.pruned(place), known.finetuned(place), failed.get(place.name)
     if tuned is None and why is None:
         return None
     values: dict[str, Any] = {
@@ -95,11 +91,36 @@ def _cell(place: Place, pruned: Record | None, tuned: Record | None, records: Re
     if pruned is not None:
         names = ("asked", "wanted", "reached", "within", "layers", "ratio", "inner")
         values |= {name: pruned[name] for name in names if name in pruned}
-    if tuned is not None:
-        values |= {name: tuned[name] for name in ("untuned_accuracy", "judged", "worker")}
-        values["seconds"] = tuned["seconds"] + (pruned["seconds"] if pruned else 0.0)
-        row = records.rows.get((place.start, place.asked))
-        latency = None if row is None else row.get(place.method)
-        if isinstance(latency, list):
-            values["latency"] = latency
+    if tuned is not None and pruned is not None:
+        values |= {name: tuned[name] for name in ("untuned_accuracy", "worker")}
+        values["judged"] = _judged(tuned, level)
+        values["seconds"] = tuned["seconds"] + pruned["seconds"]
+        timed = None if row is None else row.get(place.method)
+        if timed is not None:
+            values["latency"] = timed["latency"]
+            values["unmeasured"] = "; ".join(timed["refused"]) or None
+            if place.asked.is_latency and row is not None:
+                values |= _as_measured(place, known, row)
     return Cell.model_validate(values, strict=False)
+
+
+def _as_measured(place: Place, known: Known, row: Record) -> dict[str, Any]:
+    """What a model of a latency budget comes to in the run that timed all methods: the search read it by itself before."""
+    reference = known.grid.reference_cell(place)
+    shares = {
+        name: 1.0 / timed["latency"][0]["times_as_fast"]
+        for name, timed in row.items()
+        if isinstance(timed, dict) and timed["latency"]
+    }
+    reached = shares.get(place.method)
+    if reached is None:
+        return {}
+    if KINDS[place.method] != "channels" or reference is None or reference.method not in shares:
+        return {"reached": reached}
+    wanted = shares[reference.method]
+    return {"wanted": wanted, "reached": reached, "within": abs(reached - wanted) <= NEAR}
+
+
+def _judged(record: Record, level: float) -> dict[str, Any]:
+    judged = record["judged"]
+    return {**judged, "sensitivity_db": sensitivity_db(judged["accuracy_by_snr"], level)}

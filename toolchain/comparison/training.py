@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix, sensitivity_db
+from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix
 from deploy.progress import Progress
 from toolchain.baselines import Scope, filter_norms, scope_of, softly, thinned
 from toolchain.comparison.frames import Frames, FramesAsked, frames_of
+from toolchain.comparison.shapes import shape_of
 from toolchain.cost import cost
 from toolchain.models import ModelCard, build_model, load_card, load_model, load_weights, save_model
 from toolchain.training import FitSettings, Hardware, accuracy_of, fit, predictions_of
@@ -23,12 +24,11 @@ FITTED = "fitted.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """How models are trained: on which frames, by what settings, and at which accuracy sensitivity is read."""
+    """How models are trained: on which frames, by what settings, on what."""
 
     frames: FramesAsked
     settings: FitSettings
     hardware: Hardware
-    level: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,8 @@ def train_original(
     told = {
         "classes": list(card.classes),
         "frames": frames.counts,
-        "judged": judged(model, frames, asked.fitting.level),
+        "judged": judged(model, frames),
+        "shape": shape_of(card),
     }
     return told, folder / FITTED
 
@@ -100,22 +101,20 @@ def finetune(
     else:
         model, record = _softly_fitted(asked.softly, frames, asked.fitting, folder, teacher, progress)
     save_model(folder / FITTED, model, replace(card, training=record))
-    told = {"untuned_accuracy": untuned, "judged": judged(model, frames, asked.fitting.level)}
+    told = {"untuned_accuracy": untuned, "judged": judged(model, frames), "shape": shape_of(card)}
     return told, folder / FITTED
 
 
-def judged(model: nn.Module, frames: Frames, level: float) -> dict[str, Any]:
+def judged(model: nn.Module, frames: Frames) -> dict[str, Any]:
     """How good a finished model is, and what it costs. The one place that reads the test split, once a model."""
     test = frames.test
     predicted = predictions_of(model, test)
-    by_snr = accuracy_by_snr(test.labels, predicted, test.snr_db)
     counted = cost(model, (2, frames.set.length))
     return {
         "accuracy": accuracy(test.labels, predicted),
         "validation_accuracy": accuracy_of(model, frames.validation),
-        "accuracy_by_snr": by_snr,
+        "accuracy_by_snr": accuracy_by_snr(test.labels, predicted, test.snr_db),
         "confusion": confusion_matrix(test.labels, predicted, len(frames.set.classes)).tolist(),
-        "sensitivity_db": sensitivity_db(by_snr, level),
         "params": counted.params,
         "macs": counted.macs,
     }

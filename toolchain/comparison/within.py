@@ -7,7 +7,7 @@ the same processes; what has the same layers is read once.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from toolchain.comparison.grid import Asked
 from toolchain.comparison.measuring import LEAST_RUNS, WARMUP_S
 from toolchain.comparison.methods import KINDS, OURS
 from toolchain.comparison.pruning import (
+    NEAR,
     PruneAsked,
     Start,
     channels_dropped,
@@ -50,7 +51,7 @@ from toolchain.latency_budget import (
     plan_within,
     unit_latencies,
 )
-from toolchain.models import ModelCard
+from toolchain.models import ModelCard, load_model
 from toolchain.pruning import Budget, Choices, Latency, Plan, apply_plan, find_units, pruned_card, similarity_matrix
 
 # Readings differ by more than widths do: halving nearer than this part of what is wanted finds noise.
@@ -68,6 +69,7 @@ class Stand:
 
     meter: Meter
     folder: Path
+    progress: Progress = silent
     known: dict[str, Reading] = field(default_factory=dict)
 
     def read(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
@@ -76,12 +78,16 @@ class Stand:
         if key not in self.known:
             whole = self.meter.write(start.model, start.card, self.folder, "whole")
             path = self.meter.write(model, card, self.folder, "pruned")
-            self.known[key] = self.meter.read(path, whole, card.length, thorough=thorough)
+            self.known[key] = self.meter.read(path, whole, card.length, thorough=thorough, progress=self.progress)
         return self.known[key]
 
-    def share(self, start: Start, model: nn.Module, card: ModelCard) -> float:
+    def know(self, start: Start, card: ModelCard, reading: Reading) -> None:
+        """Take what somebody else read thoroughly, of a model of this card."""
+        self.known[f"{shape_of(start.card)} {shape_of(card)} True"] = reading
+
+    def share(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> float:
         """The part of the original's latency that ``model`` takes."""
-        return 1.0 / self.read(start, model, card).times_as_fast
+        return 1.0 / self.read(start, model, card, thorough=thorough).times_as_fast
 
 
 @contextmanager
@@ -102,8 +108,14 @@ def stand_here(table: MeasureTable) -> Iterator[Stand]:
             length=subject.length, sample_rate_hz=None,
         )  # fmt: skip
 
+    told = target.measuring.model_copy(update={"threads": table.threads, "batch": table.batch})
     meter = MeasuredMeter(
-        measure=measured, target=target, runtime=runtime, precision=table.precision, thorough=THOROUGH, brief=BRIEF
+        measure=measured,
+        target=target.model_copy(update={"measuring": told}),
+        runtime=runtime,
+        precision=table.precision,
+        thorough=THOROUGH,
+        brief=BRIEF,
     )
     with tempfile.TemporaryDirectory(prefix="thinwave-") as folder:
         yield Stand(meter, Path(folder))
@@ -120,21 +132,27 @@ def prune_within(
     folder: Path,
     stand: Stand,
     taken: UnitLatencies | None,
+    keep: Callable[[UnitLatencies], None],
     progress: Progress = silent,
-) -> tuple[dict[str, Any], Path, UnitLatencies | None]:
+) -> tuple[dict[str, Any], Path]:
     """Bring the original to a latency by a method, as :func:`toolchain.comparison.pruning.prune` to what is counted.
 
-    ``taken`` is what the units of such a model take, where that was read before; it comes back, read if need be.
+    ``taken`` is what the units of such a model take, where that was read before; ``keep`` gets it as soon as it is read. What
+    is recorded as reached was read thoroughly.
     """
     start, limit = opened(asked, models), limit_of(asked.asked)
     if KINDS[asked.method] == "layers":
-        taken = _taken_now(start, asked, stand, taken, progress)
+        if taken is None:
+            keep(taken := _taken(start, asked, stand, progress))
+        else:
+            taken = as_of_now(taken, start.model, start.card, stand.meter, stand.folder)
         limit.check(taken.whole_ms)
         left = limit.in_ms(taken.whole_ms) / taken.whole_ms
         find = _ours if asked.method == OURS else _others
         plan = find(asked, start, limit, stand, taken, progress)
-        record, path = layers_dropped(start, plan, left, lambda model, card: stand.share(start, model, card), folder)
-        return record, path, taken
+        return layers_dropped(
+            start, plan, left, lambda model, card: stand.share(start, model, card, thorough=True), folder
+        )
     left = _left(limit, start, stand)
 
     def share(model: nn.Module, card: ModelCard) -> float:
@@ -143,8 +161,13 @@ def prune_within(
         return found
 
     if KINDS[asked.method] == "scratch":
-        return *untrained(start, models["shape"], left, share, folder), taken
-    return *channels_dropped(asked, start, left, share, folder, close=CLOSE), taken
+        return untrained(
+            start, models["shape"], left, lambda model, card: stand.share(start, model, card, thorough=True), folder
+        )
+    record, path = channels_dropped(asked, start, left, share, folder, close=CLOSE)
+    found, card = load_model(path, trusted=asked.architecture)
+    reached = stand.share(start, found, card, thorough=True)
+    return record | {"reached": reached, "within": abs(reached - record["wanted"]) <= NEAR}, path
 
 
 def _left(limit: Limit, start: Start, stand: Stand) -> float:
@@ -156,12 +179,8 @@ def _left(limit: Limit, start: Start, stand: Stand) -> float:
     return limit.in_ms(whole_ms) / whole_ms
 
 
-def _taken_now(
-    start: Start, asked: PruneAsked, stand: Stand, taken: UnitLatencies | None, progress: Progress
-) -> UnitLatencies:
-    """What the units take: as it was read of a model of this shape before, or read now."""
-    if taken is not None:
-        return as_of_now(taken, start.model, start.card, stand.meter, stand.folder)
+def _taken(start: Start, asked: PruneAsked, stand: Stand, progress: Progress) -> UnitLatencies:
+    """What the units take, read now."""
     units = find_units(start.model, start.sample.frames, asked.choices.units)
     check = limit_of(asked.asked).check
     return unit_latencies(start.model, start.card, units, stand.meter, stand.folder, check=check, progress=progress)
@@ -180,7 +199,10 @@ def _ours(
         units=units,
         choices=Choices(seed=start.seed, **table),
     )
-    return plan_within(limit, taken, stand.meter, work, stand.folder, progress=progress).plan
+    found = plan_within(limit, taken, stand.meter, work, stand.folder, progress=progress)
+    # It was read thoroughly, or it would not fit.
+    stand.know(start, pruned_card(start.card, found.plan), found.reading)
+    return found.plan
 
 
 def _others(

@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import nn
 
+from deploy.errors import first_line
 from toolchain.errors import ExportError
 
 # What TensorRT 10.3's parser and ONNX Runtime 1.19 both read.
@@ -27,20 +28,28 @@ def export_onnx(model: nn.Module, path: Path, *, classes: Sequence[str], length:
 
     The input scaling is inside the graph; the class names are in its metadata, in the order of the logits, as JSON. Nodes
     are named after the modules that they come from: ``stages.0.1.branch.0/Conv``. Equal weights give equal bytes.
+
+    Raises ExportError for a model that the exporter cannot trace.
     """
     # Traced with two frames: one alone would be taken for a constant.
     example = torch.zeros(2, 2, length)
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            model.eval(),
-            (example,),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            opset_version=OPSET,
-            verbose=False,
-        )
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                model.eval(),
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter fails in many ways on code that it cannot trace
+        raise ExportError(
+            f"{type(model).__name__} cannot be written as ONNX: {_reason(error)}; write its forward without what depends on "
+            "values, such as .item() or an if on a tensor"
+        ) from error
     if program is None:
         raise ExportError(f"torch.onnx.export gave nothing for {type(model).__name__}")
     graph = program.model_proto
@@ -50,6 +59,13 @@ def export_onnx(model: nn.Module, path: Path, *, classes: Sequence[str], length:
     onnx.helper.set_model_props(graph, {"classes": json.dumps(list(classes))})
     onnx.checker.check_model(graph, full_check=True)
     path.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+def _reason(error: BaseException) -> str:
+    """What lies at the bottom of an exporter's error: above it are pages on how to ask torch for help."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _name_after_modules(model: onnx.ModelProto) -> None:

@@ -36,7 +36,7 @@ def build_own(name: str, classes: int | None, length: int) -> nn.Module:
     ``classes`` modulations.
     """
     classes, length = None if classes is None else positive("classes", classes), positive("length", length)
-    factory = _factory(name)
+    factory = factory_of(name)
     try:
         parameters = dict(inspect.signature(factory).parameters)
     except (TypeError, ValueError):  # a callable that says nothing of itself
@@ -54,7 +54,11 @@ def build_own(name: str, classes: int | None, length: int) -> nn.Module:
     return model
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def factory_of(name: str) -> Callable[..., Any]:
+    """What the user's ``package.module:factory`` names; its module is imported.
+
+    Raises ModelError for what is not there, or fails.
+    """
     place, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*place.split("."), *attribute.split("."))):
         raise ModelError(f'model "{name}": expected package.module:factory')

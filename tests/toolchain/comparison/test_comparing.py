@@ -67,7 +67,7 @@ def test_channel_methods_are_brought_to_the_macs_of_the_layer_plan(compared):
             assert abs(cell.judged.macs - layers.judged.macs) <= 0.02 * originals[seed]
             assert 0 < cell.ratio < 1
         assert found["scratch", seed].judged.macs == layers.judged.macs
-        # The same seed draws the same frames: originals of the two seeds are others.
+        # Another seed draws other frames, and is another original.
     assert compared.originals[0].judged.confusion != compared.originals[1].judged.confusion
 
 
@@ -184,33 +184,100 @@ def children_of(pid):
     return path.read_text().split() if path.exists() else []
 
 
-def test_what_cannot_be_done_fails_with_its_reason_and_the_rest_goes_on(thinwave, changed, tmp_path):
+BROKEN = """
+from torch import nn
+
+
+class Broken(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(256, classes)
+
+    def forward(self, iq):
+        if self.training:
+            raise FloatingPointError("of the user's own")
+        return self.layer(iq.flatten(1))
+
+
+def build(classes):
+    return Broken(classes)
+"""
+UNTRACEABLE = """
+from torch import nn
+
+
+class Untraceable(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.hidden, self.layer = nn.Linear(256, 16), nn.Linear(16, classes)
+
+    def forward(self, iq):
+        # By the values: no exporter can trace it.
+        factor = 1.0 if iq.sum().item() > 1e9 else 2.0
+        return factor * self.layer(self.hidden(iq.flatten(1)).relu())
+
+
+def build(classes):
+    return Untraceable(classes)
+"""
+
+
+def test_what_cannot_be_done_fails_with_its_reason_and_the_rest_goes_on(thinwave, changed, tmp_path, monkeypatch):
+    (tmp_path / "own_broken.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    names = ("resnet1d20", "lstm2", "own_broken:build")
     recipe = changed(
         ('["layers", "l1", "sfp", "scratch"]', '["layers", "l1"]'),
         ("seeds = [1, 2]", "seeds = [1]"),
+        ('[[models]]\nname = "resnet1d20"', "\n".join(f'[[models]]\nname = "{name}"' for name in names)),
+    )
+    for _ in range(2):
+        # What failed is tried again by the same command, and fails again.
+        done = thinwave("compare", recipe, "--out", tmp_path / "out", "--json")
+        assert done.returncode == 1, done.stderr
+        found = {(cell["model"], cell["method"]): cell for cell in json.loads(done.stdout)["cells"]}
+        assert len(found) == 3 * 2
+        for method in ("layers", "l1"):
+            good = found["resnet1d20", method]
+            assert good["failed"] is good["unmeasured"] is None
+            assert good["latency"]
+            broken = found["own_broken:build", method]
+            assert broken["failed"] == "there is no original: FloatingPointError: of the user's own"
+            assert broken["judged"] is None
+        assert "has no unit that can be dropped" in found["lstm2", "layers"]["failed"]
+        assert "cannot be pruned by Torch-Pruning" in found["lstm2", "l1"]["failed"]
+        assert "failed: l1, macs_cut=0.6, lstm2 on tiny, seed 1: Lstm2: its channels cannot be pruned" in done.stderr
+        assert "failed: own_broken:build on tiny, seed 1: FloatingPointError" in done.stderr
+        assert "Traceback" not in done.stderr
+    (trace,) = (tmp_path / "out" / ".thinwave" / "failures").iterdir()
+    assert "in forward" in trace.read_text()
+    assert "of the user's own" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_model_that_cannot_be_written_as_onnx_is_named_and_keeps_its_accuracy(
+    thinwave, changed, tmp_path, monkeypatch
+):
+    (tmp_path / "own_untraceable.py").write_text(UNTRACEABLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    recipe = changed(
+        ('["layers", "l1", "sfp", "scratch"]', '["l1"]'),
+        ("seeds = [1, 2]", "seeds = [1]"),
         (
             '[[models]]\nname = "resnet1d20"',
-            '[[data]]\nname = "few"\nframes_per_cell = 5\nsnr_min_db = 18\n'
-            '[[models]]\nname = "resnet1d20"\n[[models]]\nname = "lstm2"',
+            '[[models]]\nname = "own_untraceable:build"\n[[models]]\nname = "resnet1d20"',
         ),
     )
-    done = thinwave("compare", recipe, "--out", tmp_path / "out", "--json")
-    assert done.returncode == 1
-    found = {(cell["data"], cell["model"], cell["method"]): cell for cell in json.loads(done.stdout)["cells"]}
-    assert len(found) == 2 * 2 * 2
-    for method in ("layers", "l1"):
-        assert found["tiny", "resnet1d20", method]["failed"] is None
-        assert found["tiny", "resnet1d20", method]["latency"]
-        for model in ("resnet1d20", "lstm2"):
-            # 11 classes, one SNR, 3 of 5 frames train.
-            why = "there is no original: a batch of 64 frames is more than the 33 training frames; lower it"
-            assert found["few", model, method]["failed"] == why
-            assert found["few", model, method]["judged"] is None
-    assert "has no unit that can be dropped" in found["tiny", "lstm2", "layers"]["failed"]
-    assert "cannot be pruned by Torch-Pruning" in found["tiny", "lstm2", "l1"]["failed"]
-    assert "failed: l1, macs_cut=0.6, lstm2 on tiny, seed 1: Lstm2: its channels cannot be pruned" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "a batch of 64 frames" in (tmp_path / "out" / "report.md").read_text()
+    for _ in range(2):
+        done = thinwave("compare", recipe, "--out", tmp_path / "out")
+        assert done.returncode == 1, done.stderr
+        assert "its latency cannot be measured: Untraceable cannot be written as ONNX" in done.stderr
+        cells = {cell.model: cell for cell in read_compared(tmp_path / "out").cells}
+        assert cells["own_untraceable:build"].failed is None
+        assert cells["own_untraceable:build"].judged.accuracy > 0
+        assert cells["own_untraceable:build"].latency == ()
+        assert cells["resnet1d20"].latency
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """A comparison's folder: what counts as done, and whose it is."""
 
+import hashlib
+
 import pytest
 
 from toolchain.comparison.folder import opened
@@ -22,7 +24,8 @@ def folder(tmp_path):
 
 def test_what_is_kept_is_found_under_its_key_alone(folder):
     folder.keep("finetuned", "cell", "key", {"accuracy": 0.5}, b"model")
-    assert folder.record("finetuned", "cell", "key") == {"accuracy": 0.5}
+    found = folder.record("finetuned", "cell", "key")
+    assert found == {"accuracy": 0.5, "model_sha256": hashlib.sha256(b"model").hexdigest()}
     assert folder.record("finetuned", "cell", "other") is None
     assert folder.record("finetuned", "another", "key") is None
     assert folder.model("finetuned", "cell").read_bytes() == b"model"
@@ -37,7 +40,7 @@ def test_a_record_whose_model_is_not_as_it_was_left_does_not_count(tmp_path, dam
         assert folder.record("finetuned", "cell", "key") is None
 
 
-def test_another_recipe_is_refused_with_what_differs_and_more_of_the_same_is_not(folder):
+def test_one_process_at_a_time_works_in_a_folder(folder):
     path = folder.path
     # The lock is of this process: another file handle is refused, as another process is.
     with pytest.raises(RunError, match="another thinwave"), opened(path, SETTINGS, {}, replace=False):
@@ -47,6 +50,7 @@ def test_another_recipe_is_refused_with_what_differs_and_more_of_the_same_is_not
 def test_settings_that_both_have_must_agree(tmp_path):
     with opened(tmp_path, SETTINGS, {"data.a.file": "x"}, replace=False):
         pass
+    refused(tmp_path, SETTINGS, {}, r"data\.a\.file: a file -> no file")
     with pytest.raises(RunError) as caught, opened(tmp_path, {"train": {"steps": 4}}, {}, replace=False):
         pass
     assert "train.steps: 3 -> 4" in str(caught.value)

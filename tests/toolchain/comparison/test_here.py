@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.comparison.here import run_here
+from toolchain.comparison.here import runner_here
 from toolchain.comparison.jobs import Job
 
 # Importable by its name in the processes that do the jobs.
@@ -36,13 +36,15 @@ def test_a_job_that_fails_or_dies_takes_no_other_with_it(working, tmp_path):
     names = ("doubled", "refusing", "dying", "broken")
     jobs = [*(job(name, getattr(working, name)) for name in names), job("again", working.doubled)]
     ended, told = {}, []
-    run_here(
-        jobs,
-        lambda job, done: ended.update({job.name: done}),
-        lambda done, total, note="": told.append((done, total, note)),
-        threads=1,
-        work=lambda job: tmp_path / "work" / job.name,
-    )
+    with runner_here(threads=1, work=lambda job: tmp_path / "work" / job.name) as run:
+        run(
+            jobs,
+            lambda job, done: ended.update({job.name: done}),
+            lambda done, total, note="": told.append((done, total, note)),
+        )
+        gone = Job(name="gone", key="", told="", do=working.doubled, values=1, models={"model": tmp_path / "none"})
+        run([gone], lambda job, done: ended.update({job.name: done}), lambda done, total, note="": None)
+    assert ended.pop("gone").failed == f"{tmp_path / 'none'}: cannot be read: No such file or directory"
     assert list(ended) == ["doubled", "refusing", "dying", "broken", "again"]
     for name in ("doubled", "again"):
         assert ended[name].record == {"doubled": 6, "threads": 1}

@@ -1,5 +1,7 @@
 """What a comparison's recipe may say, and what is told of one that cannot be meant."""
 
+import re
+
 import pytest
 
 from toolchain.comparison.grid import Grid
@@ -44,7 +46,21 @@ def test_cells_are_all_combinations_and_the_reference_comes_first(read):
 
 def test_a_model_of_ones_own_has_a_file_name(read):
     grid = Grid(read('[[data]]\nname = "d"\n[[models]]\nname = "my.models:build"\n'))
-    assert grid.starts[0].name == "d.my.models_build.seed1"
+    # With a hash, so that my.models_build has another.
+    assert re.fullmatch(r"d\.my\.models_build\.seed1-[0-9a-f]{8}", grid.starts[0].name)
+
+
+def test_two_places_that_would_have_the_same_files_are_refused(read):
+    text = "".join(f'[[data]]\nname = "{name}"\n' for name in ("a", "a.b"))
+    text += "".join(f'[[models]]\nname = "resnet1d20"\nlabel = "{label}"\n' for label in ("b.c", "c"))
+    with pytest.raises(RecipeError, match=r"c on a\.b, seed 1 would have files of the same name, a\.b\.c\.seed1"):
+        Grid(read(text)).require_names()
+
+
+def test_budgets_are_told_apart_to_the_last_digit(read):
+    grid = Grid(read(LEAST + "[budgets]\nmacs_cut = [0.6, 0.60000001]\nspeedup = [2.0]\n"))
+    grid.require_names()
+    assert {str(cell.asked) for cell in grid.cells} == {"macs_cut=0.6", "macs_cut=0.60000001", "speedup=2"}
 
 
 @pytest.mark.parametrize(

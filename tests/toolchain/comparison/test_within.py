@@ -51,9 +51,10 @@ def pruned(model, frames, stand, monkeypatch, tmp_path):
         files = {"original": original} | ({} if shape is None else {"shape": shape})
         folder = tmp_path / method
         folder.mkdir(exist_ok=True)
-        record, path, taken = prune_within(what, files, folder, stand, taken)
+        read = [taken]
+        record, path = prune_within(what, files, folder, stand, taken, read.append)
         smaller, card = load_model(path)
-        return record, stand.share(start, smaller, card), taken, path
+        return record, stand.share(start, smaller, card), read[-1], path
 
     return bring
 
@@ -68,8 +69,7 @@ def test_layers_are_within_the_limit_and_channels_come_to_what_they_take(pruned)
     for method in ("random-layers", "psr"):
         other, its_share, again, _ = pruned(method, Asked("speedup", 1.5), taken=taken)
         assert other["reached"] == its_share <= 1 / 1.5
-        for mine, before in zip(again.units, taken.units, strict=True):
-            assert mine.saved_ms == pytest.approx(before.saved_ms)
+        assert again is taken
     channels, its_share, _, _ = pruned("l1", Asked("speedup", 1.5), wanted=share, taken=taken)
     assert channels["wanted"] == share
     assert channels["reached"] == its_share

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import torch
 
@@ -31,12 +30,3 @@ def dying(values, models, folder, progress):
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
     return {}, None
-
-
-def noted(values, models, folder, progress):
-    """Leave a file that says who did it, and take a while."""
-    place, name = values
-    with Path(place, name).open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    time.sleep(1.0)
-    return {"name": name}, None
