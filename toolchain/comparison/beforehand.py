@@ -157,8 +157,8 @@ def _frames_asked(
     remembered = None if card is None else use_in_training(card.training, of_start)
     if remembered is not None and remembered != asked:
         log.warning(
-            "models.%s: was trained on data.%s, whose frames are used as then, whatever the recipe says, so that those that it "
-            "is tested on stay unseen",
+            "models.%s: was trained on data.%s, whose frames are used as then, whatever the recipe says, so that those that "
+            "it is tested on stay unseen",
             start.model,
             data.name,
         )

@@ -161,9 +161,11 @@ def _in_short(found: dict[str, list[str]], what: str, words: dict[str, str]) -> 
 
 
 def _champion(summary: Summary, row: Row) -> Entry | None:
-    """What channels are held against: our method, or the baseline where a row has it not and it is none of channels."""
+    """What channels are held against: our method, or else the baseline, or else the first one that takes out layers."""
     entry = row.entry(OURS) or row.entry(summary.baseline)
-    return entry if entry is not None and entry.kind != "channels" else None
+    if entry is not None and entry.kind != "channels":
+        return entry
+    return next((each for each in row.entries if each.kind == "layers"), None)
 
 
 def _channels(row: Row, champion: Entry) -> list[Entry]:

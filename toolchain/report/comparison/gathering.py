@@ -38,6 +38,7 @@ class Result:
     layers: Layers | None
     latency: tuple[Latency, ...]
     failed: str | None
+    unmeasured: str | None
     original: Original | None
 
     @property
@@ -130,6 +131,7 @@ def _of_original(comparison: str, one: Original) -> Result:
         layers=None,
         latency=one.latency,
         failed=one.failed,
+        unmeasured=None,
         original=one,
     )
 
@@ -151,6 +153,7 @@ def _of_cell(comparison: str, cell: Cell, original: Original | None) -> Result:
         layers=cell.layers,
         latency=cell.latency,
         failed=cell.failed,
+        unmeasured=cell.unmeasured,
         original=original,
     )
 

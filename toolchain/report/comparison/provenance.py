@@ -29,15 +29,16 @@ def runs(summary: Summary) -> list[tuple[str, str, str, str, str]]:
 
 
 def failures(summary: Summary) -> list[tuple[str, str]]:
-    """Each model that there is not: which, and why."""
-    return [
-        (
-            f"{result.method}, {result.model} on {result.data}, {budget_in_words(result.budget)}, seed {result.seed}",
-            result.failed,
-        )
-        for result in summary.found.results
-        if result.failed is not None
-    ]
+    """Each model that there is not, or whose latency cannot be measured: which, and why."""
+    found = []
+    for result in summary.found.results:
+        why = result.failed
+        if why is None and result.unmeasured is not None:
+            why = f"its latency cannot be measured: {result.unmeasured}"
+        if why is not None:
+            place = f"{result.model} on {result.data}, {budget_in_words(result.budget)}, seed {result.seed}"
+            found.append((f"{result.method}, {place}", why))
+    return found
 
 
 def _setting(latency: Latency) -> str:
