@@ -51,7 +51,7 @@ format: $(VENV)/dev.stamp ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## the figures of the README, but for those of the method: about five hours
+bench: $(VENV)/dev.stamp ## the figures of the README, but for the method's and the comparison's: about five hours
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/deploy.py --again

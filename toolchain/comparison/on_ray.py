@@ -35,8 +35,9 @@ TOLD_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class _Needs:
-    """What each job takes of the machine that does it: ``cores``, and ``gpus`` where it trains."""
+    """What each job takes of the machine that does it: ``cores``, and ``gpus`` where it trains; torch gets ``threads``."""
 
+    threads: int
     cores: int
     gpus: int
 
@@ -83,7 +84,7 @@ def _needs(ray: Any, address: str, threads: int, devices: int, accelerator: str)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most_gpus = int(max((node.get("GPU", 0) for node in nodes), default=0))
     gpus = devices if accelerator == "gpu" or (accelerator == "auto" and most_gpus) else 0
-    needs = _Needs(cores=threads if gpus else threads * devices, gpus=gpus)
+    needs = _Needs(threads=threads, cores=threads if gpus else threads * devices, gpus=gpus)
     if not any(node.get("CPU", 0) >= needs.cores and node.get("GPU", 0) >= gpus for node in nodes):
         has = "; ".join(sorted({f"{node.get('CPU', 0):g} cores, {node.get('GPU', 0):g} GPUs" for node in nodes}))
         raise RunError(
@@ -121,7 +122,7 @@ def _run(
                 job = waiting.popleft()
                 takes = task.options(num_cpus=needs.cores, num_gpus=needs.gpus if job.trains else 0)
                 try:
-                    flying[takes.remote(job.packed(), needs.cores, board)] = (job, time.monotonic())
+                    flying[takes.remote(job.packed(), needs.threads, board)] = (job, time.monotonic())
                 except OSError as error:
                     finished(job, Done(failed=f"{error.filename}: cannot be read: {error.strerror}"))
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0) if flying else ([], [])

@@ -141,6 +141,7 @@ def prune_within(
     is recorded as reached was read thoroughly.
     """
     start, limit = opened(asked, models), limit_of(asked.asked)
+    stand.progress = _notes_of(progress)
     if KINDS[asked.method] == "layers":
         if taken is None:
             keep(taken := _taken(start, asked, stand, progress))
@@ -168,6 +169,15 @@ def prune_within(
     found, card = load_model(path, trusted=asked.architecture)
     reached = stand.share(start, found, card, thorough=True)
     return record | {"reached": reached, "within": abs(reached - record["wanted"]) <= NEAR}, path
+
+
+def _notes_of(progress: Progress) -> Progress:
+    """Tell how a reading goes on, whose steps are none of the whole."""
+
+    def tell(done: int, total: int, note: str = "") -> None:
+        progress(0, 1, note)
+
+    return tell
 
 
 def _left(limit: Limit, start: Start, stand: Stand) -> float:
