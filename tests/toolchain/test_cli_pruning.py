@@ -8,6 +8,7 @@ import torch
 
 from toolchain import cli_latency, cli_pruning
 from toolchain.data import write_h5
+from toolchain.latency_budget import meters
 from toolchain.models import ModelCard, build_model, create_model, load_model, save_model
 from toolchain.pruning import apply_plan, plan_from_json
 from toolchain.pruning.planning import ALLOTMENTS, SCORES, SIGNATURES, SIMILARITIES
@@ -313,7 +314,10 @@ def test_a_model_is_pruned_to_a_latency_that_is_estimated(
 
 
 @pytest.mark.slow
-def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained, frames_file, tmp_path):
+def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained, frames_file, monkeypatch, tmp_path):
+    # Of a moment each: what is held to them is the plan.
+    monkeypatch.setattr(meters, "THOROUGH", meters.Effort(4, 0.3, footprints=True))
+    monkeypatch.setattr(meters, "BRIEF", meters.Effort(3, 0.2))
     out = tmp_path / "out"
     said = thinwave_here("prune", trained, "--data", frames_file, "--speedup", "1.5", "--out", out)
     assert said.returncode == 0, said.stderr

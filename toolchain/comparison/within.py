@@ -71,12 +71,16 @@ class Stand:
     folder: Path
     progress: Progress = silent
     known: dict[str, Reading] = field(default_factory=dict)
+    # Originals that are written already, by their shapes.
+    wholes: dict[str, Path] = field(default_factory=dict)
 
     def read(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
         """What ``model`` takes beside the original of ``start``."""
-        key = f"{shape_of(start.card)} {shape_of(card)} {thorough}"
+        of = shape_of(start.card)
+        key = f"{of} {shape_of(card)} {thorough}"
         if key not in self.known:
-            whole = self.meter.write(start.model, start.card, self.folder, "whole")
+            whole = self.wholes.get(of) or self.meter.write(start.model, start.card, self.folder, f"whole-{of[:16]}")
+            self.wholes[of] = whole
             path = self.meter.write(model, card, self.folder, "pruned")
             self.known[key] = self.meter.read(path, whole, card.length, thorough=thorough, progress=self.progress)
         return self.known[key]

@@ -7,7 +7,7 @@ import pytest
 RECIPE = """
 [compare]
 methods = ["layers", "l1", "sfp", "scratch"]
-seeds = [1, 2]
+seeds = [1]
 [budgets]
 macs_cut = [0.6]
 [[data]]
