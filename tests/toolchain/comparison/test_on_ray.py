@@ -47,14 +47,15 @@ def cluster(tmp_path):
     )  # fmt: skip
     try:
         until(lambda: not ray("status", f"--address={address}").returncode)
-        for _ in range(2):
+        for number in (1, 2):
+            # One after the other: two that look for free ports at once may find the same.
             nodes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--num-cpus=1", "--block"],
                     env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                 )
             )  # fmt: skip
-        until(lambda: "/2.0 CPU" in ray("status", f"--address={address}").stdout)
+            until(lambda wanted=f"/{number}.0 CPU": wanted in ray("status", f"--address={address}").stdout)
         yield address, nodes
     finally:
         for process in (*nodes, head):
