@@ -20,7 +20,7 @@ from toolchain.cli_data import data
 from toolchain.cli_estimate import estimate
 from toolchain.cli_export import export
 from toolchain.cli_models import evaluate
-from toolchain.cli_options import require_extra
+from toolchain.cli_options import require_extra, set_option
 from toolchain.cli_pruning import cost, prune
 from toolchain.cli_report import report
 from toolchain.cli_training import finetune, train
@@ -29,14 +29,6 @@ from toolchain.errors import ToolchainError
 QUICKSTART_FOLDER = Path("runs", "quickstart")
 
 folder_option = click.Path(path_type=Path, file_okay=True)
-set_option = click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="TABLE.KEY=VALUE",
-    help="Change one value of the recipe; may be given again. Files named here are looked for from the current "
-    "folder, those in the recipe from its own.",
-)
 replace_option = click.option(
     "--replace", is_flag=True, help="Take a folder that holds another recipe's run, and reuse what still fits."
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from deploy.command_line import CONTEXT, JsonCommand, json_option, stderr, stdout, write_json
-from toolchain.cli_options import EXTRA, require_extra
+from toolchain.cli_options import EXTRA, require_extra, set_option
 
 
 @click.command(
@@ -29,14 +29,7 @@ from toolchain.cli_options import EXTRA, require_extra
     type=click.Path(path_type=Path),
     help="Folder of the comparison. [default: runs/NAME, after the recipe's file]",
 )
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="TABLE.KEY=VALUE",
-    help="Change one value of the recipe; may be given again. Files named here are looked for from the current "
-    "folder, those in the recipe from its own.",
-)
+@set_option
 @click.option(
     "--ray",
     metavar="ADDRESS",

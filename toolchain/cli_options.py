@@ -48,6 +48,14 @@ remembered_split_option = click.option(
     type=click.Choice(SPLITS),
     help=f"How a set is split that MODEL's file does not remember. [default: {SPLITS[0]}]",
 )
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change one value of the recipe; may be given again. Files named here are looked for from the current "
+    "folder, those in the recipe from its own.",
+)
 replace_option = click.option("--replace", is_flag=True, help="Write over a file that is there already.")
 
 

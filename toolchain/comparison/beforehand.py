@@ -11,15 +11,18 @@ from deploy.host import processor_facts, usable_cores
 from deploy.progress import Progress
 from deploy.runtimes import version_here
 from deploy.targets import check_is_here, load_target
-from toolchain.comparison.frames import FramesAsked, labels_only, use_asked, whole_set
+from toolchain.comparison.frames import FramesAsked, labels_only, whole_set
 from toolchain.comparison.grid import Grid, Start
 from toolchain.comparison.recipe import ComparedData, ComparedModel, ComparisonRecipe, files_named
-from toolchain.data import Dataset, check_frames, files_of_set, is_set_folder, use_in_training, with_class_order
-from toolchain.errors import DatasetError, ModelError, RecipeError, TrainingError
+from toolchain.data import Dataset, check_frames, files_of_set, use_in_training, with_class_order
+from toolchain.errors import DatasetError, ModelError, RecipeError
 from toolchain.models import ModelCard, build_model, is_own, load_card
 from toolchain.models.own import DEFAULT_CLASSES, factory_of
 from toolchain.run_folder import file_identity, key_of
-from toolchain.training import Hardware, resolved
+from toolchain.stages.beforehand import require_file
+from toolchain.stages.run import use_asked
+from toolchain.stages.train import hardware_of
+from toolchain.training import Hardware
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +55,10 @@ def looked_at(recipe: ComparisonRecipe, progress: Progress, *, trained_here: boo
     # As it was asked for: "auto" is for each machine to say.
     hardware = Hardware(accelerator=run.accelerator, devices=run.devices, precision=run.precision)
     if trained_here:
-        _check_training(recipe, hardware)
+        _check_training(recipe)
     runtimes = _check_measuring(recipe)
-    _check_files(recipe)
+    for where, text in files_named(recipe).items():
+        require_file(where, text, may_be_folder=where.startswith("data."))
     cards = {
         table.called: card
         for table in recipe.models
@@ -78,15 +82,12 @@ def looked_at(recipe: ComparisonRecipe, progress: Progress, *, trained_here: boo
     )
 
 
-def _check_training(recipe: ComparisonRecipe, hardware: Hardware) -> None:
+def _check_training(recipe: ComparisonRecipe) -> None:
     cores = len(usable_cores())
     if recipe.run.threads > cores:
         raise RecipeError(f"run.threads = {recipe.run.threads}: this process may use {cores} cores; 0 takes them all")
     for batch in (recipe.train.batch, recipe.finetune.batch):
-        try:
-            resolved(hardware, batch=batch)
-        except TrainingError as error:
-            raise RecipeError(f"run.{error}") from error
+        hardware_of(recipe.run, batch)
 
 
 def _check_measuring(recipe: ComparisonRecipe) -> dict[str, str]:
@@ -97,13 +98,6 @@ def _check_measuring(recipe: ComparisonRecipe) -> dict[str, str]:
     )
     cores_for(recipe.measure.threads)
     return {runtime: version_here(runtime) for runtime in recipe.measure.runtimes}
-
-
-def _check_files(recipe: ComparisonRecipe) -> None:
-    for where, text in files_named(recipe).items():
-        if not Path(text).is_file() and not (where.startswith("data.") and is_set_folder(Path(text))):
-            found = "this is no file" if Path(text).exists() else "there is no such file"
-            raise RecipeError(f"{where} = {text}: {found}; expected a file")
 
 
 def _check_model(table: ComparedModel, card: ModelCard | None) -> None:

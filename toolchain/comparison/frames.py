@@ -65,18 +65,6 @@ class Frames:
         return Sample(frames=self.set.frames(chosen.indices), labels=chosen.labels)
 
 
-def use_asked(table: ComparedData, seed: int) -> DataUse:
-    """How a table says that its set is used."""
-    return DataUse(
-        snr_min_db=table.snr_min_db,
-        snr_max_db=table.snr_max_db,
-        classes=table.classes,
-        split=table.split,
-        fractions=(table.train, table.validation, 1 - table.train - table.validation),
-        seed=seed,
-    )
-
-
 def whole_set(table: ComparedData, seed: int, progress: Progress = silent) -> Dataset:
     """The whole set, before anything is selected; a generated one lies in memory.
 

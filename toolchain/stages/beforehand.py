@@ -35,11 +35,9 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
     cores_for(recipe.profile.threads)
     version_here(recipe.profile.runtime)
     for (table, key), text in files_in(recipe).items():
-        if not Path(text).is_file() and not (key == "file" and is_set_folder(Path(text))):
-            found = "this is no file" if Path(text).exists() else "there is no such file"
-            raise RecipeError(f"{table}.{key} = {text}: {found}; expected a file")
+        require_file(f"{table}.{key}", text, may_be_folder=key == "file")
     for batch in (recipe.train.batch, recipe.finetune.batch):
-        hardware_of(recipe, batch)
+        hardware_of(recipe.run, batch)
     card = load_card(Path(recipe.model.weights)) if recipe.model.weights else None
     if card is not None:
         _check_card(recipe, card)
@@ -48,6 +46,14 @@ def check_before_start(recipe: Recipe) -> ModelCard | None:
         length = card.length if card else _expected_length(recipe)
         require_plannable(recipe.plan, _model(recipe, card, length), length)
     return card
+
+
+def require_file(where: str, text: str, *, may_be_folder: bool) -> None:
+    """Raise RecipeError, which names the key ``where``, for a file that is not there; a set may be a folder."""
+    path = Path(text)
+    if not path.is_file() and not (may_be_folder and is_set_folder(path)):
+        found = "this is no file" if path.exists() else "there is no such file"
+        raise RecipeError(f"{where} = {text}: {found}; expected a file")
 
 
 def _check_card(recipe: Recipe, card: ModelCard) -> None:

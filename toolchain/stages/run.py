@@ -15,12 +15,24 @@ from toolchain.data import Dataset, DataUse, Part, open_dataset, with_class_orde
 from toolchain.errors import RunError
 from toolchain.models import ModelCard
 from toolchain.pruning import Plan, plan_from_json
-from toolchain.recipe import Recipe
+from toolchain.recipe import DataTable, Recipe
 from toolchain.run_folder import RunFolder
 
 # The models of a run, in the order in which they are shown; each is in NAME.safetensors and bundles/NAME/.
 MODELS = ("original", "pruned")
 GENERATED = Path("data", "frames.h5")
+
+
+def use_asked(table: DataTable, seed: int) -> DataUse:
+    """Which frames of its set a table takes, and how it splits them."""
+    return DataUse(
+        snr_min_db=table.snr_min_db,
+        snr_max_db=table.snr_max_db,
+        classes=table.classes,
+        split=table.split,
+        fractions=(table.train, table.validation, 1 - table.train - table.validation),
+        seed=seed,
+    )
 
 
 @dataclass
@@ -48,15 +60,7 @@ class Run:
     @property
     def use(self) -> DataUse:
         """Which frames of the set the recipe takes, and how it splits them."""
-        table = self.recipe.data
-        return DataUse(
-            snr_min_db=table.snr_min_db,
-            snr_max_db=table.snr_max_db,
-            classes=table.classes,
-            split=table.split,
-            fractions=(table.train, table.validation, 1 - table.train - table.validation),
-            seed=self.seed,
-        )
+        return use_asked(self.recipe.data, self.seed)
 
     def opened_whole(self, path: Path, progress: Progress) -> Dataset:
         """The whole set in ``path``, before anything is selected."""

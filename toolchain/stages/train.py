@@ -12,7 +12,7 @@ from torch import nn
 from deploy.progress import Progress
 from toolchain.errors import RecipeError, TrainingError
 from toolchain.models import ModelCard, build_model, load_model, load_weights, save_model
-from toolchain.recipe import Recipe
+from toolchain.recipe import HardwareTable
 from toolchain.run_folder import StageOutput
 from toolchain.stages.plan import require_plannable
 from toolchain.stages.run import Run
@@ -45,12 +45,12 @@ def make(run: Run, out: StageOutput, progress: Progress) -> str:
     return f"{architecture}, {settings.steps} steps of {settings.batch} frames, validation {score:.3f}"
 
 
-def hardware_of(recipe: Recipe, batch: int) -> Hardware:
+def hardware_of(table: HardwareTable, batch: int) -> Hardware:
     """What ``[run]`` says to train on, when this machine has it and it can share batches of ``batch``.
 
     Raises RecipeError that names the key otherwise.
     """
-    asked = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=recipe.run.precision)
+    asked = Hardware(accelerator=table.accelerator, devices=table.devices, precision=table.precision)
     try:
         return resolved(asked, batch=batch)
     except TrainingError as error:
@@ -69,7 +69,7 @@ def trained(
     progress: Progress,
 ) -> float:
     """Fit ``model`` by ``settings``, going on from a checkpoint if there is one; save it; return its validation accuracy."""
-    hardware = hardware_of(run.recipe, settings.batch)
+    hardware = hardware_of(run.recipe.run, settings.batch)
     fitted, history = fit(
         model,
         run.split("train"),

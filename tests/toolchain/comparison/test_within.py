@@ -8,7 +8,7 @@ import pytest
 from deploy.targets import this_machine
 from toolchain.baselines import Sample
 from toolchain.comparison import within
-from toolchain.comparison.frames import FramesAsked, use_asked
+from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.pruning import PruneAsked, Start
 from toolchain.comparison.recipe import ComparedData
@@ -18,6 +18,7 @@ from toolchain.estimates import Settings
 from toolchain.latency_budget import EstimatedMeter
 from toolchain.models import ModelCard, create_model, load_model, save_model
 from toolchain.recipe import ChoicesTable
+from toolchain.stages.run import use_asked
 
 CARD = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
 DATA = ComparedData(name="none")

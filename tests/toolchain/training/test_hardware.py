@@ -55,8 +55,8 @@ def test_recipe_that_asks_for_it_is_refused_by_its_key(machine):
     machine(gpus=0)
     recipe = Recipe.model_validate({"run": {"devices": 4}})
     with pytest.raises(RecipeError, match=r"^run\.devices = 4: torch finds no GPU here"):
-        hardware_of(recipe, recipe.train.batch)
-    assert hardware_of(Recipe(), 64) == Hardware(accelerator="cpu")
+        hardware_of(recipe.run, recipe.train.batch)
+    assert hardware_of(Recipe().run, 64) == Hardware(accelerator="cpu")
 
 
 def test_command_refuses_it_before_it_opens_the_frames(refused, tmp_path):
