@@ -30,6 +30,15 @@ def silent(done: int, total: int, note: str = "") -> None:
     """Show nothing: the default where nobody asked for progress."""
 
 
+def part(progress: Progress, before: int, steps: int, whole: int, told: str = "") -> Progress:
+    """The progress of a piece of work, called ``told``: ``steps`` of a ``whole``, after the first ``before``."""
+
+    def at(done: int, total: int, note: str = "") -> None:
+        progress(before + steps * done // max(1, total), whole, ", ".join(words for words in (told, note) if words))
+
+    return at
+
+
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Progress]:
     """Show a bar with the time left on ``console`` while the block runs; on a log, a plain line every 15 s."""
@@ -87,6 +96,6 @@ def _plain_lines(console: Console, title: str) -> Progress:
         last = now
         left_s = (now - started) * (total - done) / (done - first)
         told = f"  {title}: {done} of {total}, {left_s:.0f} s left"
-        console.print(f"{told}, {note}" if note else told, highlight=False, markup=False)
+        console.print(f"{told}, {note}" if note else told, highlight=False, markup=False, soft_wrap=True)
 
     return show

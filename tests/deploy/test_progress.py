@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from deploy import progress
-from deploy.progress import progress_bar
+from deploy.progress import part, progress_bar
 
 
 @pytest.fixture
@@ -39,6 +39,24 @@ def test_work_taken_up_half_way_is_not_taken_for_fast(clock):
         clock(20)
         show(810, 1000)
     assert log.getvalue().splitlines() == ["  train: 810 of 1000, 380 s left"]
+
+
+def test_a_long_line_of_a_log_stays_one_line(clock):
+    log = io.StringIO()
+    with progress_bar(Console(file=log, width=40), "train") as show:
+        show(0, 2)
+        clock(20)
+        show(1, 2, "a note of more words than the line is wide")
+    assert log.getvalue() == "  train: 1 of 2, 20 s left, a note of more words than the line is wide\n"
+
+
+def test_a_piece_of_work_tells_how_far_the_whole_is():
+    told = []
+    piece = part(lambda *heard: told.append(heard), 100, 40, 200, "the second")
+    piece(1, 4)
+    piece(3, 4, "epoch 2")
+    piece(0, 0)
+    assert told == [(110, 200, "the second"), (130, 200, "the second, epoch 2"), (100, 200, "the second")]
 
 
 def test_a_terminal_gets_a_bar_with_names_as_they_are():

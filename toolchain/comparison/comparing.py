@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.progress import Progress
+from deploy.progress import Progress, part
 from toolchain.compared import Compared
 from toolchain.comparison.beforehand import Beforehand
 from toolchain.comparison.doing import done
@@ -261,11 +261,9 @@ class Comparison:
         def finished(job: Job, ended: Done) -> None:
             self._keep(kind, job.name, job.key, ended)
 
-        def tell(done: int, total: int, note: str = "") -> None:
-            self._tell(self.behind + done, note)
-
-        self.runner(jobs, finished, tell)
-        self._pass(sum(job.steps for job in jobs))
+        steps = sum(job.steps for job in jobs)
+        self.runner(jobs, finished, self._part(steps))
+        self._pass(steps)
 
     def _keep(self, kind: Kind, name: str, key: str, ended: Done) -> None:
         if ended.failed is not None:
@@ -277,22 +275,18 @@ class Comparison:
         record = {**ended.record, "worker": ended.worker, "seconds": round(ended.seconds, 3)}
         self.folder.keep(kind, name, key, record, ended.model)
 
-    def _part(self, steps: int, told: str) -> Progress:
-        """The progress of a piece of so many steps."""
+    def _part(self, steps: int, told: str = "") -> Progress:
+        """The progress of the next piece, of so many steps."""
+        return part(self._tell, self.behind, steps, self.ahead, told)
 
-        def tell(done: int, total: int, note: str = "") -> None:
-            self._tell(self.behind + steps * done // max(1, total), f"{told}, {note}" if note else told)
-
-        return tell
-
-    def _tell(self, reached: int, note: str = "") -> None:
+    def _tell(self, done: int, total: int, note: str = "") -> None:
         """Progress that never goes back, where a piece of work was taken for less than it is."""
-        self.shown = max(self.shown, min(reached, self.ahead))
-        self.progress(self.shown, self.ahead, note)
+        self.shown = max(self.shown, min(done, total))
+        self.progress(self.shown, total, note)
 
     def _pass(self, steps: int) -> None:
         self.behind += steps
-        self._tell(self.behind)
+        self._tell(self.behind, self.ahead)
 
     def _steps_left(self) -> int:
         """What is not done and has not failed, in steps of training."""

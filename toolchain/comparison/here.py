@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from deploy.progress import Progress
+from deploy.progress import Progress, part
 from toolchain.comparison.jobs import Done, Job, Packed, Runner
 
 # Messages of progress are this far apart.
@@ -32,7 +32,7 @@ def runner_here(*, threads: int, work: Callable[[Job], Path]) -> Iterator[Runner
             progress(before, total, told)
             if worker is None or not worker.alive:
                 worker = _Worker(threads)
-            finished(job, _ended(worker, job, work(job), _part(progress, before, job.steps, total, told)))
+            finished(job, _ended(worker, job, work(job), part(progress, before, job.steps, total, told)))
             before += job.steps
             progress(before, total, told)
 
@@ -49,15 +49,6 @@ def _ended(worker: _Worker, job: Job, folder: Path, progress: Progress) -> Done:
     except OSError as error:
         return Done(failed=f"{error.filename}: cannot be read: {error.strerror}")
     return worker.do(packed, folder, progress)
-
-
-def _part(progress: Progress, before: int, steps: int, whole: int, told: str) -> Progress:
-    """The progress of one job, of ``steps``, as a part of the ``whole``."""
-
-    def at(done: int, total: int, note: str = "") -> None:
-        progress(before + steps * done // max(1, total), whole, f"{told}, {note}" if note else told)
-
-    return at
 
 
 class _Worker:

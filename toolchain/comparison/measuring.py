@@ -15,7 +15,7 @@ from deploy.errors import DeployError, MeasurementError, first_line
 from deploy.latency import LIMIT_S, Measurement, Model, ModelLatency, ask_for, measure, ratio_between
 from deploy.noise import noise_frames
 from deploy.profiling import BATCHES_FED
-from deploy.progress import Progress
+from deploy.progress import Progress, part
 from deploy.targets import load_target
 from toolchain.comparison.recipe import MeasureTable
 from toolchain.comparison.shapes import shape_of
@@ -59,7 +59,7 @@ def measured_row(
     with tempfile.TemporaryDirectory(prefix="thinwave-", ignore_cleanup_errors=True) as scratch:
         written = _write(models, table, Path(scratch), trusted, found)
         for number, runtime in enumerate(table.runtimes if written.files else ()):
-            told = _part(progress, number, len(table.runtimes), f"{run}, {runtime}")
+            told = part(progress, 1000 * number, 1000, 1000 * len(table.runtimes), f"{run}, {runtime}")
             try:
                 _measure_in(runtime, written, table, run, found, told)
             except DeployError as error:
@@ -137,15 +137,6 @@ def _write(
             found[name].refused.append("the original cannot be measured")
         return _Written({}, {}, length)
     return _Written(files, first, length)
-
-
-def _part(progress: Progress, number: int, of: int, told: str) -> Progress:
-    """The progress of one runtime as a part of all."""
-
-    def at(done: int, total: int, note: str = "") -> None:
-        progress(number * total + done, total * of, f"{told}, {note}" if note else told)
-
-    return at
 
 
 def _record(model: ModelLatency, original: ModelLatency, run: str, same_as: str | None) -> dict[str, Any]:

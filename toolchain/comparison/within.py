@@ -20,7 +20,7 @@ from deploy.host import describe_host
 from deploy.latency import Model, measure
 from deploy.noise import noise_frames
 from deploy.profiling import AGAINST, BATCHES_FED, BUNDLE, Profile, Subject
-from deploy.progress import Progress, silent
+from deploy.progress import Progress, part, silent
 from deploy.targets import load_target
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.measuring import LEAST_RUNS, WARMUP_S
@@ -145,7 +145,8 @@ def prune_within(
     is recorded as reached was read thoroughly.
     """
     start, limit = opened(asked, models), limit_of(asked.asked)
-    stand.progress = _notes_of(progress)
+    # A reading tells how it goes on; its steps are none of the whole.
+    stand.progress = part(progress, 0, 0, 1)
     if KINDS[asked.method] == "layers":
         if taken is None:
             keep(taken := _taken(start, asked, stand, progress))
@@ -173,15 +174,6 @@ def prune_within(
     found, card = load_model(path, trusted=asked.architecture)
     reached = stand.share(start, found, card, thorough=True)
     return record | {"reached": reached, "within": abs(reached - record["wanted"]) <= NEAR}, path
-
-
-def _notes_of(progress: Progress) -> Progress:
-    """Tell how a reading goes on, whose steps are none of the whole."""
-
-    def tell(done: int, total: int, note: str = "") -> None:
-        progress(0, 1, note)
-
-    return tell
 
 
 def _left(limit: Limit, start: Start, stand: Stand) -> float:
