@@ -18,7 +18,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,6 +35,9 @@ RECIPES = Path(__file__).parent / "compare_recipes"
 RESULTS = Path(__file__).parent / "results" / "compare.json"
 WORK = Path(__file__).parents[1] / "runs" / "compare"
 NAMES = ("resnet1d56", "resnet1d110", "vgg1d16")
+OURS = "layers"
+# Rows of one method, by seed.
+Seeds = dict[int, dict[str, Any]]
 # A little of everything.
 QUICK = (
     "compare.seeds=[1,2]", 'compare.methods=["layers","l1","scratch"]', "budgets.speedup=[]", "train.steps=20",
@@ -135,60 +138,83 @@ def _timed(latency: Latency) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """A table a model and budget: accuracy with its interval, what layers have more, MACs and latencies as parts."""
+    """For each model a table of accuracies and one of speeds: a line a method, a column a budget."""
     parts = []
-    places = dict.fromkeys(
-        (row["model"], row["data"], row["budget"]) for row in found["rows"] if row["budget"] != "none"
-    )
-    for model, data, budget in places:
-        these = [row for row in found["rows"] if (row["model"], row["data"], row["budget"]) == (model, data, budget)]
-        originals = {
-            row["seed"]: row
-            for row in found["rows"]
-            if (row["model"], row["data"], row["budget"]) == (model, data, "none") and row["accuracy"] is not None
-        }
-        parts.append(f"{model}, {budget}")
-        parts.append("| method | accuracy, % | layers more, points | worst class, % | MACs left, % | times as fast |")
-        parts.append("|---|---:|---:|---:|---:|---:|")
-        for method in dict.fromkeys(row["method"] for row in these):
-            parts.append(_line(method, these, originals))
-        parts.append("")
+    for model, data in dict.fromkeys((row["model"], row["data"]) for row in found["rows"]):
+        these = [row for row in found["rows"] if (row["model"], row["data"]) == (model, data)]
+        originals = {row["seed"]: row for row in these if row["method"] == "original"}
+        cells = [row for row in these if row["method"] != "original"]
+        runtimes = list(dict.fromkeys(runtime for row in these for runtime in row["latency"]))
+        parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)
+        parts += _table(
+            f"{model}, times as fast as the original in {' / '.join(runtimes)} (MACs left)",
+            cells,
+            lambda mine, _, originals=originals, runtimes=runtimes: _speed(mine, originals, runtimes),
+            None,
+        )
     return "\n".join(parts)
 
 
-def _line(method: str, these: Sequence[dict[str, Any]], originals: dict[int, dict[str, Any]]) -> str:
-    mine = {row["seed"]: row for row in these if row["method"] == method and row["accuracy"] is not None}
-    layers = {row["seed"]: row for row in these if row["method"] == "layers" and row["accuracy"] is not None}
-    if not mine:
-        why = next(row["failed"] for row in these if row["method"] == method)
-        return f"| {method} | failed: {why} | | | | |"
-    accuracy = [100 * row["accuracy"] for row in mine.values()]
-    more = [100 * (layers[seed]["accuracy"] - row["accuracy"]) for seed, row in mine.items() if seed in layers]
-    left = [100 * row["macs"] / originals[seed]["macs"] for seed, row in mine.items() if seed in originals]
-    runtimes = dict.fromkeys(runtime for row in mine.values() for runtime in row["latency"])
+def _table(
+    title: str,
+    cells: Sequence[dict[str, Any]],
+    said: Callable[[Seeds, Seeds], str],
+    originals: Seeds | None,
+) -> list[str]:
+    budgets = list(dict.fromkeys(row["budget"] for row in cells))
+    lines = [title, "", "| method | " + " | ".join(_words(budget) for budget in budgets) + " |"]
+    lines.append("|---|" + "---:|" * len(budgets))
+    if originals:
+        lines.append("| original | " + " | ".join([said(originals, {})] * len(budgets)) + " |")
+    for method in dict.fromkeys(row["method"] for row in cells):
+        columns = []
+        for budget in budgets:
+            mine = _of(cells, method, budget)
+            columns.append(said(mine, _of(cells, OURS, budget)) if mine else _why_none(cells, method, budget))
+        lines.append(f"| {method} | " + " | ".join(columns) + " |")
+    return [*lines, ""]
+
+
+def _of(cells: Sequence[dict[str, Any]], method: str, budget: str) -> Seeds:
+    """What there is of a method and budget, by seed."""
+    return {
+        row["seed"]: row
+        for row in cells
+        if (row["method"], row["budget"]) == (method, budget) and row["accuracy"] is not None
+    }
+
+
+def _why_none(cells: Sequence[dict[str, Any]], method: str, budget: str) -> str:
+    tried = [row["failed"] for row in cells if (row["method"], row["budget"]) == (method, budget)]
+    return "failed" if any(tried) else "not run yet"
+
+
+def _words(budget: str) -> str:
+    kind, value = budget.split("=")
+    return f"{100 * float(value):g} % fewer MACs" if kind == "macs_cut" else f"{float(value):g}x as fast"
+
+
+def _accuracy(mine: Seeds, layers: Seeds) -> str:
+    """The mean over seeds, and whether layers are shown to be better (``-``) or worse (``+``), seed by seed."""
+    mean = fmean(100 * row["accuracy"] for row in mine.values())
+    more = [row["accuracy"] - layers[seed]["accuracy"] for seed, row in mine.items() if seed in layers]
+    mark = ""
+    if len(more) > 1 and len(set(more)) > 1:
+        _, low, high = t_interval(more)
+        mark = " -" if high < 0 else " +" if low > 0 else ""
+    return f"{mean:.1f}{mark}{'' if all(row.get('within', True) for row in mine.values()) else ' *'}"
+
+
+def _speed(mine: Seeds, originals: Seeds, runtimes: Sequence[str]) -> str:
+    """The geometric mean over seeds in each runtime, and the part of the MACs that is left."""
     times = []
     for runtime in runtimes:
         logs = [
             math.log(row["latency"][runtime]["times_as_fast"]) for row in mine.values() if runtime in row["latency"]
         ]
-        times.append(f"{math.exp(fmean(logs)):.2f}")
-    worst = fmean(100 * row["worst_class"] for row in mine.values())
-    missed = "" if all(row["within"] for row in mine.values()) else " (budget not reached)"
-    said = "" if method == "layers" else _with_interval(more, signed=True)
-    return (
-        f"| {method}{missed} | {_with_interval(accuracy)} | {said} | {worst:.1f} | {fmean(left):.1f} | "
-        f"{', '.join(times)} |"
-    )
-
-
-def _with_interval(values: Sequence[float], *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if not values:
-        return ""
-    if len(values) < 2:
-        return f"{values[0]:{sign}.2f} (one seed)"
-    mean, low, high = t_interval(values)
-    return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
+        times.append(f"{math.exp(fmean(logs)):.2f}" if logs else "?")
+    left = [row["macs"] / originals[seed]["macs"] for seed, row in mine.items() if seed in originals]
+    return f"{' / '.join(times)} ({100 * fmean(left):.0f} %)"
 
 
 if __name__ == "__main__":

@@ -264,12 +264,14 @@ def test_what_cannot_be_pruned_ends_in_one_message_and_leaves_nothing(
 
 
 @pytest.fixture
-def trained(tmp_path):
-    """A resnet1d20 in a file of thinwave's."""
-    path = tmp_path / "trained.safetensors"
-    model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
-    save_model(path, model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))
-    return path
+def trained(thinwave_here, weights, frames_file, tmp_path):
+    """A model in a file of thinwave's: five units of a resnet1d20, which are written as ONNX one without the other."""
+    out = tmp_path / "trained"
+    done = thinwave_here(
+        "prune", "--model", "resnet1d20", "--weights", weights, "--data", frames_file, "--keep", "5", "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    return out / "model.safetensors"
 
 
 def test_a_model_is_pruned_to_a_latency_that_is_estimated(

@@ -194,6 +194,7 @@ def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_f
     assert (folder / "original.safetensors").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_model_that_is_trained_already_is_not_trained_again(thinwave, finished, recipe, tmp_path):
     weights = finished[0] / "original.safetensors"
     changes = ("--set", f"model.weights={weights}", "--set", "plan.keep=0.5", *FP32)
@@ -215,6 +216,7 @@ def test_plain_weights_in_another_order_of_classes_give_the_same_accuracy(thinwa
         weights[name] = weights[name].flip(0)
     torch.save(weights, tmp_path / "mine.pt")
     changes = ("--set", f"model.weights={tmp_path / 'mine.pt'}", "--set", f"model.classes={json.dumps(classes[::-1])}")
+    changes += FP32
     done = thinwave("run", recipe, "--out", tmp_path / "run", *changes)
     assert done.returncode == 0, done.stderr
     before, after = (json.loads((run / "results.json").read_text()) for run in (finished[0], tmp_path / "run"))

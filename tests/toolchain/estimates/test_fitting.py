@@ -38,6 +38,7 @@ def test_a_network_that_is_far_off_moves_the_others_little(members):
     assert np.median(errors) < 0.05
 
 
+@pytest.mark.slow
 def test_no_member_of_the_family_is_a_model_of_the_zoo(members):
     # The zoo's models at the lengths that are estimated: their products and parameters are unlike those of any member.
     sums = {sum(work.macs for work in works) for _, works in members}
