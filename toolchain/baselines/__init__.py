@@ -9,7 +9,8 @@ from collections.abc import Callable
 from toolchain.baselines.channels import Scope, Thinner, filter_norms, scope_of, thinned, thinned_to
 from toolchain.baselines.criteria import CRITERIA, Criterion, criterion_of
 from toolchain.baselines.linear_probes import linear_probes
-from toolchain.baselines.psr import psr
+from toolchain.baselines.ordered import plan_in_order
+from toolchain.baselines.psr import psr, psr_choices, walked_back
 from toolchain.baselines.random_layers import random_layers
 from toolchain.baselines.sample import Sample
 from toolchain.baselines.scratch import from_scratch
@@ -38,11 +39,14 @@ __all__ = [
     "filter_norms",
     "from_scratch",
     "linear_probes",
+    "plan_in_order",
     "psr",
+    "psr_choices",
     "random_layers",
     "scope_of",
     "softly",
     "sr_init",
     "thinned",
     "thinned_to",
+    "walked_back",
 ]

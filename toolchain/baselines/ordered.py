@@ -32,8 +32,8 @@ def plan_in_order(
 ) -> Plan:
     """Keep the fixed units of ``model``, and in their ``order`` those that the budget has room for; ``score`` names the order.
 
-    ``frames`` (batch, 2, length) say the shape alone; ``settings`` are for the plan to remember. A plan of m units holds every
-    smaller one.
+    ``frames`` (batch, 2, length) say the shape alone; ``settings`` are for the plan to remember, and the order is
+    among them. A plan of m units holds every smaller one.
 
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
@@ -42,7 +42,8 @@ def plan_in_order(
     shape = tuple(frames.shape[1:])
     whole = cost(model, shape)
     free = [index for index, unit in enumerate(found) if unit.kind != "fixed"]
-    kept = _first(found, whole, budget, order(found, free))
+    in_order = list(order(found, free))
+    kept = _first(found, whole, budget, in_order)
     chain = linear_chain(model, shape, units)
     flow_whole, flow = chain.flows(kept)
     return Plan(
@@ -59,7 +60,7 @@ def plan_in_order(
         params=whole.params,
         macs=whole.macs,
         frame_shape=shape,
-        settings=settings_of(budget, frames, units, blocks=1, score=score, **settings),
+        settings=settings_of(budget, frames, units, blocks=1, score=score, order=in_order, **settings),
     )
 
 

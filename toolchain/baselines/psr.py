@@ -36,18 +36,25 @@ def psr(
 
     Raises PlanError for what cannot be made, as :func:`toolchain.pruning.plan_layers`.
     """
-    choices = Choices(
-        budget=budget,
+    choices = psr_choices(blocks=blocks, similarity=similarity, units=units)
+    plan, _ = planned(
+        model, frames, replace(choices, budget=budget), cutting=partial(walked_back, blocks=blocks), progress=progress
+    )
+    return replace(plan, settings={**plan.settings, "baseline": "psr"})
+
+
+def psr_choices(*, blocks: int = 3, similarity: str = "cosine", units: Sequence[str] | None = None) -> Choices:
+    """The choices of the published procedure, but for the cuts, which are those of :func:`walked_back`."""
+    return Choices(
         similarity=similarity,
         signature="sum",
+        blocks=blocks,
         score="synflow",
         direction="min",
         # Its blocks have quotas, whatever the budget is.
         allot="shares",
         units=units,
     )
-    plan, _ = planned(model, frames, choices, cutting=partial(walked_back, blocks=blocks), progress=progress)
-    return replace(plan, settings={**plan.settings, "baseline": "psr"})
 
 
 def walked_back(signatures: Matrix, blocks: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from deploy.progress import Progress, part, silent
 from deploy.targets import load_target
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.measuring import LEAST_RUNS, WARMUP_S
-from toolchain.comparison.methods import KINDS, OURS
+from toolchain.comparison.methods import KINDS
+from toolchain.comparison.planners import planner_of
 from toolchain.comparison.pruning import (
     NEAR,
     PruneAsked,
@@ -32,12 +33,10 @@ from toolchain.comparison.pruning import (
     channels_dropped,
     layers_dropped,
     opened,
-    planned_by,
     untrained,
 )
 from toolchain.comparison.recipe import MeasureTable
 from toolchain.comparison.shapes import shape_of
-from toolchain.errors import NoRoomError
 from toolchain.latency_budget import (
     Effort,
     Limit,
@@ -45,53 +44,73 @@ from toolchain.latency_budget import (
     Meter,
     Reading,
     UnitLatencies,
-    Work,
     as_of_now,
-    corrected,
     plan_within,
     unit_latencies,
 )
+from toolchain.latency_budget.meters import Kind
 from toolchain.models import ModelCard, load_model
-from toolchain.pruning import Budget, Choices, Latency, Plan, apply_plan, find_units, pruned_card, similarity_matrix
+from toolchain.pruning import find_units
 
 # Readings differ by more than widths do: halving nearer than this part of what is wanted finds noise.
 CLOSE = 0.01
 # Less than elsewhere: what comes out is timed once more, with all methods.
 THOROUGH, BRIEF = Effort(8, 1.0), Effort(4, 0.6)
-# Of plans that a baseline is asked for until one is fast enough.
-ATTEMPTS = 8
-LEAST_STEP = 0.002
 
 
 @dataclass
 class Stand:
-    """Where models are read: the ``meter``, and what was read of a shape before, of a model beside its original."""
+    """A meter that reads models of the same layers once: what it read is ``known`` by their shapes."""
 
     meter: Meter
     folder: Path
     progress: Progress = silent
     known: dict[str, Reading] = field(default_factory=dict)
-    # Originals that are written already, by their shapes.
-    wholes: dict[str, Path] = field(default_factory=dict)
+    # What would lie at a path, and the files of those that were read.
+    _subjects: dict[Path, tuple[nn.Module, ModelCard, str]] = field(default_factory=dict)
+    _files: dict[str, Path] = field(default_factory=dict)
 
-    def read(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
-        """What ``model`` takes beside the original of ``start``."""
-        of = shape_of(start.card)
-        key = f"{of} {shape_of(card)} {thorough}"
-        if key not in self.known:
-            whole = self.wholes.get(of) or self.meter.write(start.model, start.card, self.folder, f"whole-{of[:16]}")
-            self.wholes[of] = whole
-            path = self.meter.write(model, card, self.folder, "pruned")
-            self.known[key] = self.meter.read(path, whole, card.length, thorough=thorough, progress=self.progress)
+    @property
+    def kind(self) -> Kind:
+        """As :class:`toolchain.latency_budget.Meter` says."""
+        return self.meter.kind
+
+    @property
+    def under(self) -> dict[str, Any]:
+        """As :class:`toolchain.latency_budget.Meter` says."""
+        return self.meter.under
+
+    def write(self, model: nn.Module, card: ModelCard, folder: Path, name: str) -> Path:
+        """What to read the model by; it is written when it is read."""
+        path = folder / name
+        self._subjects[path] = (model, card, shape_of(card))
+        return path
+
+    def read(self, path: Path, against: Path, length: int, *, thorough: bool, progress: Progress = silent) -> Reading:
+        """The reading of what was written so, also that of an earlier call; a thorough one serves as a brief one too."""
+        shapes = f"{self._subjects[against][2]} {self._subjects[path][2]}"
+        for key in (f"{shapes} True", f"{shapes} {thorough}"):
+            if key in self.known:
+                return self.known[key]
+        self.known[key] = self.meter.read(
+            self._file(path), self._file(against), length, thorough=thorough, progress=self.progress
+        )
         return self.known[key]
 
-    def know(self, start: Start, card: ModelCard, reading: Reading) -> None:
-        """Take what somebody else read thoroughly, of a model of this card."""
-        self.known[f"{shape_of(start.card)} {shape_of(card)} True"] = reading
+    def beside(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
+        """What ``model`` takes beside the original of ``start``."""
+        whole = self.write(start.model, start.card, self.folder, "whole")
+        return self.read(self.write(model, card, self.folder, "pruned"), whole, card.length, thorough=thorough)
 
     def share(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> float:
         """The part of the original's latency that ``model`` takes."""
-        return 1.0 / self.read(start, model, card, thorough=thorough).times_as_fast
+        return 1.0 / self.beside(start, model, card, thorough=thorough).times_as_fast
+
+    def _file(self, path: Path) -> Path:
+        model, card, shape = self._subjects[path]
+        if shape not in self._files:
+            self._files[shape] = self.meter.write(model, card, self.folder, shape[:32])
+        return self._files[shape]
 
 
 @contextmanager
@@ -150,12 +169,12 @@ def prune_within(
     if KINDS[asked.method] == "layers":
         if taken is None:
             keep(taken := _taken(start, asked, stand, progress))
-        else:
+        elif limit.latency_ms is not None:
             taken = as_of_now(taken, start.model, start.card, stand.meter, stand.folder)
         limit.check(taken.whole_ms)
         left = limit.in_ms(taken.whole_ms) / taken.whole_ms
-        find = _ours if asked.method == OURS else _others
-        plan = find(asked, start, limit, stand, taken, progress)
+        planner = planner_of(asked, start, progress)
+        plan = plan_within(limit, taken, stand, planner, stand.folder, progress=progress).plan
         return layers_dropped(
             start, plan, left, lambda model, card: stand.share(start, model, card, thorough=True), folder
         )
@@ -180,7 +199,7 @@ def _left(limit: Limit, start: Start, stand: Stand) -> float:
     """The part of the original's latency that the limit leaves."""
     if limit.speedup is not None:
         return 1.0 / limit.speedup
-    whole_ms = stand.read(start, start.model, start.card).against_ms
+    whole_ms = stand.beside(start, start.model, start.card).against_ms
     limit.check(whole_ms)
     return limit.in_ms(whole_ms) / whole_ms
 
@@ -190,63 +209,3 @@ def _taken(start: Start, asked: PruneAsked, stand: Stand, progress: Progress) ->
     units = find_units(start.model, start.sample.frames, asked.choices.units)
     check = limit_of(asked.asked).check
     return unit_latencies(start.model, start.card, units, stand.meter, stand.folder, check=check, progress=progress)
-
-
-def _ours(
-    asked: PruneAsked, start: Start, limit: Limit, stand: Stand, taken: UnitLatencies, progress: Progress
-) -> Plan:
-    frames, table = start.sample.frames, asked.choices.model_dump(exclude={"frames"})
-    units = find_units(start.model, frames, asked.choices.units)
-    work = Work(
-        matrix=similarity_matrix(start.model, frames, units, asked.choices.similarity),
-        model=start.model,
-        card=start.card,
-        frames=frames,
-        units=units,
-        choices=Choices(seed=start.seed, **table),
-    )
-    found = plan_within(limit, taken, stand.meter, work, stand.folder, progress=progress)
-    # It was read thoroughly, or it would not fit.
-    stand.know(start, pruned_card(start.card, found.plan), found.reading)
-    return found.plan
-
-
-def _others(
-    asked: PruneAsked, start: Start, limit: Limit, stand: Stand, taken: UnitLatencies, progress: Progress
-) -> Plan:
-    """The plan of a baseline with most units that was read to be within the limit: with less room until one is.
-
-    Raises NoRoomError where none was.
-    """
-    limit_ms = limit.in_ms(taken.whole_ms)
-    prices = Latency(limit_ms=limit_ms, whole_ms=taken.whole_ms, saved_ms=taken.saved_ms)
-    room_ms, fitting, seen = limit_ms, list[Plan](), set[tuple[int, ...]]()
-    for attempt in range(ATTEMPTS):
-        try:
-            plan = planned_by(asked, start, Budget(latency=replace(prices, limit_ms=room_ms)), silent)
-        except NoRoomError:
-            break
-        if plan.kept in seen:
-            room_ms -= LEAST_STEP * limit_ms * 2**attempt
-            if fitting or room_ms <= 0:
-                break
-            continue
-        seen.add(plan.kept)
-        progress(attempt, ATTEMPTS, f"{len(plan.kept)} units")
-        reading = stand.read(start, apply_plan(plan, start.model), pruned_card(start.card, plan), thorough=True)
-        ms, at_most_ms = limit.taken(reading, taken.whole_ms)
-        if at_most_ms <= limit_ms:
-            fitting.append(plan)
-            if len(seen) > 1:
-                break
-        if len(seen) == 1:
-            # What was read of the first plan says more than the units one by one.
-            prices = corrected(prices, plan.kept, ms)
-            room_ms = limit_ms - (at_most_ms - ms)
-        else:
-            room_ms -= max(at_most_ms - limit_ms, LEAST_STEP * limit_ms)
-        if room_ms <= 0:
-            break
-    if not fitting:
-        raise NoRoomError(f"{limit}: no plan of {asked.method} was read to be that fast; allow more")
-    return max(fitting, key=lambda plan: len(plan.kept))

@@ -2,7 +2,7 @@
 
 from toolchain.latency_budget.limit import Limit
 from toolchain.latency_budget.meters import Effort, EstimatedMeter, MeasuredMeter, Meter, Reading
-from toolchain.latency_budget.planning import Pruned, Work, corrected, plan_within
+from toolchain.latency_budget.planning import Planner, Pruned, Work, dropped_runs, plan_within
 from toolchain.latency_budget.unit_latencies import UnitLatencies, as_of_now, read_unit_latencies, unit_latencies
 
 __all__ = [
@@ -11,12 +11,13 @@ __all__ = [
     "Limit",
     "MeasuredMeter",
     "Meter",
+    "Planner",
     "Pruned",
     "Reading",
     "UnitLatencies",
     "Work",
     "as_of_now",
-    "corrected",
+    "dropped_runs",
     "plan_within",
     "read_unit_latencies",
     "unit_latencies",

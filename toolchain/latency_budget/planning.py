@@ -11,7 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from toolchain.models import ModelCard
 from toolchain.pruning import (
     Budget,
     Choices,
+    Cutting,
     Latency,
     Plan,
     Unit,
@@ -35,6 +38,7 @@ from toolchain.pruning import (
     least_to_keep,
     log_flows_with,
     plan_on,
+    pruned_card,
     with_unit,
 )
 
@@ -70,11 +74,42 @@ class Pruned:
     attempts: tuple[Attempt, ...]
 
 
+class Planner(Protocol):
+    """A way of choosing among the ``units`` of a ``model`` with its ``card``."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is pruned."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card."""
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """Its units."""
+
+    def plan(self, budget: Budget) -> Plan:
+        """The plan within a budget; raises PlanError, of which NoRoomError where none is."""
+
+    def smallest(self) -> Plan:
+        """The plan that keeps as little as can be."""
+
+    def returning(self, plan: Plan, saved_ms: Sequence[float]) -> list[int]:
+        """Of the units that ``plan`` drops one of each run of alike ones, in the order in which they should come back.
+
+        Whichever of a run comes back, the network takes the same. ``saved_ms`` is what each unit takes.
+        """
+
+    def worth(self, plan: Plan) -> tuple[float, ...]:
+        """By what plans that fit are compared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is planned on: the similarity ``matrix`` of a model's ``units``, the model itself and its card, the frames.
+    """A planner by blocks: the similarity ``matrix`` of a model's ``units``, the model and its card, the frames.
 
-    ``choices`` have no budget, which is made of the latencies.
+    ``choices`` have no budget, which is made of the latencies; ``cutting`` is as :func:`toolchain.pruning.plan_on` takes it.
     """
 
     matrix: Matrix
@@ -83,39 +118,83 @@ class Work:
     frames: NDArray[np.float32]
     units: Sequence[Unit]
     choices: Choices
+    cutting: Cutting | None = None
 
     def plan(self, budget: Budget) -> Plan:
         """The plan within a budget; raises PlanError."""
-        return plan_on(self.matrix, self.model, self.frames, self.units, replace(self.choices, budget=budget))
+        choices = replace(self.choices, budget=budget, allot=self.allot)
+        plan = plan_on(self.matrix, self.model, self.frames, self.units, choices, cutting=self.cutting)
+        return replace(plan, settings={**plan.settings, "allot": self.allot})
+
+    def smallest(self) -> Plan:
+        """The plan that keeps as little as blocks and fixed units allow."""
+        return self.plan(Budget(keep=least_to_keep(self.matrix, self.units, self.choices)))
+
+    def returning(self, plan: Plan, saved_ms: Sequence[float]) -> list[int]:
+        """Those of the block furthest below its share first, where blocks have shares; of them, those that take least.
+
+        Of a run that comes back which the flow would take, and where that says nothing the first.
+        """
+        away = dropped_runs(plan, self.units)
+        dropped = [index for run in away for index in run]
+        told = log_flows_with(plan, dropped, self.model) if _by_flow(plan) else [None] * len(dropped)
+        sign = 1.0 if self.choices.direction == "max" else -1.0
+        flows = {index: -math.inf if flow is None else sign * flow for index, flow in zip(dropped, told, strict=True)}
+
+        def short(index: int) -> Fraction:
+            if self.allot == "flow":
+                return Fraction(0)
+            block = next(block for block in plan.blocks if index in block)
+            return below_share(block, len(set(block).intersection(plan.kept)), len(plan.kept) + 1, len(plan.units))
+
+        chosen = [max(run, key=lambda index: flows[index]) for run in away]
+        return sorted(chosen, key=lambda index: (-short(index), saved_ms[index], index))
+
+    def worth(self, plan: Plan) -> tuple[float, ...]:
+        """The flow that is left where flow was bought, else the units, then the flow."""
+        flow = -math.inf
+        if _by_flow(plan) and self.choices.direction == "max" and plan.log_flow is not None:
+            flow = plan.log_flow
+        return flow if self.allot == "flow" else -math.inf, len(plan.kept), flow
+
+    @cached_property
+    def allot(self) -> str:
+        """How the budget is spent: "flow" or "shares"."""
+        if self.choices.allot != "auto":
+            return self.choices.allot
+        return allotment(self.model, self.units, self.frames.shape[1:], self.choices)
+
+
+def dropped_runs(plan: Plan, units: Sequence[Unit]) -> list[list[int]]:
+    """The units that ``plan`` drops, in runs of neighbours that do the same work on as much data."""
+    away = [[index for index in run if index not in plan.kept] for run in alike_in_a_row(units)]
+    return [run for run in away if run]
 
 
 def plan_within(
-    limit: Limit, latencies: UnitLatencies, meter: Meter, work: Work, folder: Path, *, progress: Progress = silent
+    limit: Limit, latencies: UnitLatencies, meter: Meter, work: Planner, folder: Path, *, progress: Progress = silent
 ) -> Pruned:
-    """The plan by ``work.choices`` that was read to be within ``limit``, at the upper end of its interval.
+    """The plan by ``work`` that was read to be within ``limit``, at the upper end of its interval.
 
     With any dropped unit put back it was read not to be: thoroughly, or briefly where by far too little is left for it. Of
-    units that leave the same network whichever of them goes, the one that gives most flow was read for all. Files are written
+    units that leave the same network whichever of them goes, one was read for all. Files are written
     into ``folder``.
 
     Raises NoRoomError where no plan that was read is fast enough, with the fastest, and PlanError as planning does.
     """
     limit.check(latencies.whole_ms)
     limit_ms = limit.in_ms(latencies.whole_ms)
-    if work.choices.allot == "auto":
-        allot = allotment(work.model, work.units, work.frames.shape[1:], work.choices)
-        work = replace(work, choices=replace(work.choices, allot=allot))
     prices = Latency(limit_ms=limit_ms, whole_ms=latencies.whole_ms, saved_ms=latencies.saved_ms)
     whole = meter.write(work.model, work.card, folder, "whole")
     readings = _Readings(limit, latencies, meter, work, folder, whole, progress)
     plan, why = _plan(work, prices, limit_ms), "first plan"
     if plan is None:
         # Each unit by itself may save less than all of them together: how fast the smallest model is has to be read.
-        plan, why = _smallest(work), "smallest plan"
+        plan, why = work.smallest(), "smallest plan"
     found = readings.read(plan, prices, why)
     prices = corrected(prices, plan.kept, found.ms)
     if not found.fits or any(
-        foreseen_ms(prices, (*plan.kept, one)) <= limit_ms for one in _dropped(prices, plan, work)
+        foreseen_ms(prices, (*plan.kept, one)) <= limit_ms for one in work.returning(plan, prices.saved_ms)
     ):
         # The upper end of the interval has to fit: what is not known of a reading is kept free.
         again = _plan(work, prices, limit_ms - (found.at_most_ms - found.ms))
@@ -125,7 +204,7 @@ def plan_within(
         over = max(found.at_most_ms - limit_ms, LEAST_STEP * limit_ms)
         smaller = _plan(work, prices, foreseen_ms(prices, plan.kept) - over)
         if smaller is None or smaller.kept in readings.seen:
-            smaller = _smallest(work)
+            smaller = work.smallest()
             if smaller.kept in readings.seen:
                 raise readings.no_room(limit_ms)
         plan, found = smaller, readings.read(smaller, prices, "less room")
@@ -133,7 +212,7 @@ def plan_within(
     while (larger := _one_more(readings, prices, plan, limit_ms)) is not None:
         plan = larger
     return Pruned(
-        plan=replace(plan, settings=_settings(plan, work.choices, limit, limit_ms, latencies)),
+        plan=replace(plan, settings=_settings(plan, limit, limit_ms, latencies)),
         limit_ms=limit_ms,
         whole_ms=latencies.whole_ms,
         reading=readings.of[plan.kept],
@@ -148,7 +227,7 @@ class _Readings:
     limit: Limit
     latencies: UnitLatencies
     meter: Meter
-    work: Work
+    work: Planner
     folder: Path
     whole: Path
     progress: Progress
@@ -162,7 +241,7 @@ class _Readings:
             return self.seen[plan.kept]
         done, work = len(self.seen), self.work
         self.progress(done, max(FEWEST_READINGS, done + 1), f"{why}: {len(plan.kept)} units")
-        path = self.meter.write(apply_plan(plan, work.model), work.card, self.folder, "pruned")
+        path = self.meter.write(apply_plan(plan, work.model), pruned_card(work.card, plan), self.folder, "pruned")
         limit_ms = self.limit.in_ms(self.latencies.whole_ms)
         for thorough in (True,) if likely else (False, True):
             reading = self.meter.read(path, self.whole, work.card.length, thorough=thorough)
@@ -180,7 +259,7 @@ class _Readings:
 
     def best(self) -> Plan:
         """Of the plans that fit the one that is worth most."""
-        return max(self.fitting, key=lambda plan: worth(plan, self.work.choices))
+        return max(self.fitting, key=self.work.worth)
 
     def no_room(self, limit_ms: float) -> NoRoomError:
         """The error where nothing fits, with the fastest that was read."""
@@ -192,15 +271,7 @@ class _Readings:
         )
 
 
-def worth(plan: Plan, choices: Choices) -> tuple[float, int, float]:
-    """By what plans that fit are compared: the flow that is left where flow was bought, else the units, then the flow."""
-    flow = -math.inf
-    if _by_flow(plan) and choices.direction == "max" and plan.log_flow is not None:
-        flow = plan.log_flow
-    return flow if choices.allot == "flow" else -math.inf, len(plan.kept), flow
-
-
-def _plan(work: Work, prices: Latency, room_ms: float) -> Plan | None:
+def _plan(work: Planner, prices: Latency, room_ms: float) -> Plan | None:
     """The plan in ``room_ms`` milliseconds by these prices; None where these say that there is none."""
     if room_ms <= 0:
         return None
@@ -210,15 +281,10 @@ def _plan(work: Work, prices: Latency, room_ms: float) -> Plan | None:
         return None
 
 
-def _smallest(work: Work) -> Plan:
-    """The plan that keeps as little as blocks and fixed units allow."""
-    return work.plan(Budget(keep=least_to_keep(work.matrix, work.units, work.choices)))
-
-
 def _one_more(readings: _Readings, prices: Latency, plan: Plan, limit_ms: float) -> Plan | None:
     """``plan`` with one unit put back that was read to fit; None where there is none."""
     work, left_ms = readings.work, limit_ms - readings.seen[plan.kept].ms
-    for index in _dropped(prices, plan, work):
+    for index in work.returning(plan, prices.saved_ms):
         larger = with_unit(plan, index, work.model)
         likely = LIKELY_PART * prices.saved_ms[index] <= left_ms
         if readings.read(larger, prices, f"{work.units[index].name} put back", likely=likely).fits:
@@ -242,38 +308,12 @@ def corrected(prices: Latency, kept: Sequence[int], ms: float) -> Latency:
     return replace(prices, whole_ms=max(ms + dropped_ms, LEAST_OVER * prices.limit_ms))
 
 
-def _dropped(prices: Latency, plan: Plan, work: Work) -> list[int]:
-    """Of the units that ``plan`` drops one of each run of alike ones, in the order in which they should come back.
-
-    Those of the block furthest below its share first, where blocks have shares; of them, those that take least.
-
-    Whichever of a run comes back, the network takes the same: the one that the flow would take does, and where that says
-    nothing the first.
-    """
-    away = [[index for index in run if index not in plan.kept] for run in alike_in_a_row(work.units)]
-    dropped = [index for run in away for index in run]
-    told = log_flows_with(plan, dropped, work.model) if _by_flow(plan) else [None] * len(dropped)
-    sign = 1.0 if work.choices.direction == "max" else -1.0
-    worth = {index: -math.inf if flow is None else sign * flow for index, flow in zip(dropped, told, strict=True)}
-    chosen = [max(run, key=lambda index: worth[index]) for run in away if run]
-
-    def short(index: int) -> Fraction:
-        if work.choices.allot == "flow":
-            return Fraction(0)
-        block = next(block for block in plan.blocks if index in block)
-        return below_share(block, len(set(block).intersection(plan.kept)), len(plan.kept) + 1, len(plan.units))
-
-    return sorted(chosen, key=lambda index: (-short(index), prices.saved_ms[index], index))
-
-
 def _by_flow(plan: Plan) -> bool:
     """Whether the flow chose the units, in every block: where one has no linear form it says nothing."""
     return set(plan.scored_by) == {"synflow"}
 
 
-def _settings(
-    plan: Plan, choices: Choices, limit: Limit, limit_ms: float, latencies: UnitLatencies
-) -> dict[str, object]:
+def _settings(plan: Plan, limit: Limit, limit_ms: float, latencies: UnitLatencies) -> dict[str, object]:
     """The plan's settings with the budget as it was asked for, and what its units took, labelled."""
     others = {name: value for name, value in plan.settings.items() if name not in ("latency", "keep")}
     told = {
@@ -284,4 +324,4 @@ def _settings(
         "whole_ms": latencies.whole_ms,
         "saved_ms": list(latencies.saved_ms),
     }
-    return {"latency": told, **others, "allot": choices.allot}
+    return {"latency": told, **others}

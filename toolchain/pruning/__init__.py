@@ -4,6 +4,7 @@ from toolchain.pruning.budget import Budget, Latency, units_to_keep
 from toolchain.pruning.plan import Plan, apply_plan, plan_from_json, pruned_card, with_model
 from toolchain.pruning.planning import (
     Choices,
+    Cutting,
     allotment,
     blocks_asked,
     check_budget,
@@ -23,6 +24,7 @@ from toolchain.pruning.units import Unit, find_units, look_at_units
 __all__ = [
     "Budget",
     "Choices",
+    "Cutting",
     "Latency",
     "Plan",
     "Segmentation",

@@ -100,7 +100,7 @@ def test_milliseconds_are_a_part_of_what_the_original_takes(pruned, stand, model
 
 def test_what_has_the_same_layers_is_read_once(stand, model, frames):
     start = Start(model=model, card=CARD, sample=Sample(frames=frames, labels=np.zeros(32, np.int64)), seed=1)
-    first = stand.read(start, model, CARD)
+    first = stand.beside(start, model, CARD)
     fresh = create_model("resnet1d20", classes=5, length=64)
-    assert stand.read(start, fresh, replace(CARD, training={"other": 1})) is first
+    assert stand.beside(start, fresh, replace(CARD, training={"other": 1})) is first
     assert len(stand.known) == 1

@@ -27,7 +27,6 @@ from toolchain.latency_budget import (
     read_unit_latencies,
     unit_latencies,
 )
-from toolchain.latency_budget.planning import worth
 from toolchain.latency_budget.unit_latencies import alike_in_a_row
 from toolchain.models import ModelCard, create_model
 from toolchain.models.structure import edited
@@ -379,14 +378,17 @@ def test_the_block_furthest_below_its_share_is_tried_first_and_without_shares_th
     assert put_back[0] == f"{first} put back"
 
 
-def test_of_plans_that_fit_flow_counts_where_it_was_bought_and_units_where_they_were_shared_out(within):
+def test_of_plans_that_fit_flow_counts_where_it_was_bought_and_units_where_they_were_shared_out(within, model, frames):
     plan = within(Limit(speedup=2.0), Stopwatch()).plan
     flowing = replace(plan, kept=(0, 4, 8), log_flow=5.0)
     larger = replace(plan, kept=(0, 3, 4, 8), log_flow=4.0)
     as_large = replace(plan, kept=(0, 3, 5, 8), log_flow=4.5)
 
     def best(*plans, **choices):
-        return max(plans, key=lambda each: worth(each, Choices(**choices)))
+        work = Work(
+            matrix=np.eye(9), model=model, card=CARD, frames=frames, units=plan.units, choices=Choices(**choices)
+        )
+        return max(plans, key=work.worth)
 
     assert best(larger, flowing, allot="flow") is flowing
     assert best(flowing, larger, allot="shares") is larger
