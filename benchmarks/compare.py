@@ -26,7 +26,6 @@ from typing import Any
 # This folder, in which a program hides the package of its name.
 sys.path.pop(0)
 
-from deploy.host import describe_host
 from deploy.interval import t_interval
 from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
 from toolchain.errors import RunError
@@ -84,7 +83,7 @@ def write(results: Path, work: Path) -> None:
             print(f"{name} is not there yet", file=sys.stderr)
     values = {
         "command": "python benchmarks/compare.py",
-        "host": describe_host(),
+        "host": {one.name: one.host for one in found},
         "recipes": {one.name: one.recipe for one in found},
         "missing": {one.name: one.missing for one in found},
         "rows": [row for one in found for row in rows(one)],
@@ -100,14 +99,20 @@ def write(results: Path, work: Path) -> None:
 def rows(compared: Compared) -> Iterator[dict[str, Any]]:
     """A row a model: originals first, as method "original" and budget "none"."""
     for original in compared.originals:
-        yield {"method": "original", "budget": "none", **_row(original)}
+        yield {"method": "original", "budget": "none", **_row(original, compared.runtimes[0])}
     for cell in compared.cells:
         told = {"asked": cell.asked, "wanted": cell.wanted, "reached": cell.reached, "within": cell.within}
-        yield {"method": cell.method, "budget": cell.budget, **_row(cell), "kind": cell.kind, **told}
+        yield {
+            "method": cell.method,
+            "budget": cell.budget,
+            **_row(cell, compared.runtimes[0]),
+            "kind": cell.kind,
+            **told,
+        }
 
 
-def _row(found: Original | Cell) -> dict[str, Any]:
-    judged, latency = found.judged, found.latency
+def _row(found: Original | Cell, first: str) -> dict[str, Any]:
+    judged, latency = found.judged, {each.runtime: _timed(each) for each in found.latency}
     return {
         "model": found.model,
         "data": found.data,
@@ -116,11 +121,11 @@ def _row(found: Original | Cell) -> dict[str, Any]:
         "macs": judged.macs if judged else None,
         "params": judged.params if judged else None,
         # In the first runtime; all of them are in "latency".
-        "latency_ms": latency[0].p50_ms if latency else None,
+        "latency_ms": latency[first]["p50_ms"] if first in latency else None,
         "accuracy_by_snr": judged.accuracy_by_snr if judged else None,
         "worst_class": _worst(judged) if judged else None,
         "sensitivity_db": judged.sensitivity_db if judged else None,
-        "latency": {each.runtime: _timed(each) for each in latency},
+        "latency": latency,
         "seconds": found.seconds,
         "failed": found.failed,
     }
@@ -142,7 +147,7 @@ def tables(found: dict[str, Any]) -> str:
     parts = []
     for model, data in dict.fromkeys((row["model"], row["data"]) for row in found["rows"]):
         these = [row for row in found["rows"] if (row["model"], row["data"]) == (model, data)]
-        originals = {row["seed"]: row for row in these if row["method"] == "original"}
+        originals = {row["seed"]: row for row in these if row["method"] == "original" and row["accuracy"] is not None}
         cells = [row for row in these if row["method"] != "original"]
         runtimes = list(dict.fromkeys(runtime for row in these for runtime in row["latency"]))
         parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)

@@ -51,7 +51,11 @@ class PlanError(ToolchainError):
 
 
 class NoRoomError(PlanError):
-    """A budget that no plan meets."""
+    """A budget that no plan meets; ``most`` is the largest cut of MACs or parameters that one does, where that is known."""
+
+    def __init__(self, message: str, most: float | None = None) -> None:
+        super().__init__(message)
+        self.most = most
 
 
 class TrainingError(ToolchainError):

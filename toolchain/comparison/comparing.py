@@ -8,7 +8,9 @@ goes the same way, and one that asks for more does only what is new.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,15 @@ log = logging.getLogger(__name__)
 
 # What work takes that is no training, in steps of training, for the time that is left.
 PRUNE_STEPS, READ_STEPS, MEASURE_STEPS = 20, 600, 100
+# Who looks at the table while hours pass sees what there is.
+TABULATED_EVERY_S = 60.0
 
 
 @dataclass
 class Comparison:
     """A recipe at work in a folder.
 
+    ``runner`` gives something to do its jobs with, for as long as there are some: latencies are read without it beside them.
     ``failed`` says, by the name of a start or a cell, why there is none: of this process alone, for the next one tries again.
     ``ahead`` and ``behind`` are steps in all and done, for the time that is left; ``shown`` is how far progress was told.
     """
@@ -49,12 +54,13 @@ class Comparison:
     grid: Grid
     folder: Folder
     beforehand: Beforehand
-    runner: Runner
+    runner: Callable[[], AbstractContextManager[Runner]]
     progress: Progress
     failed: dict[str, str] = field(default_factory=dict)
     ahead: int = 0
     behind: int = 0
     shown: int = 0
+    tabulated_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.known = Known(self.grid, self.folder, self.beforehand)
@@ -67,15 +73,30 @@ class Comparison:
     def run(self) -> Compared:
         """Do what is left, and put what there is into the table, also where this is interrupted."""
         try:
-            for phase in (self._train, self._prune, self._finetune, self._measure):
-                self.ahead = self.behind + self._steps_left()
-                phase()
+            with self.runner() as runner:
+                for phase in (self._train, self._prune, self._finetune):
+                    self._look_ahead()
+                    phase(runner)
+            if self._unpruned(latency=True):
+                self._look_ahead()
+                self._prune_within()
+                with self.runner() as runner:
+                    self._look_ahead()
+                    self._finetune(runner)
+            self._look_ahead()
+            self._measure()
         finally:
             compared = tabulated(self.known, self.failed)
+        if not (compared.missing or self.failed):
+            self.folder.clear()
         return compared
 
-    def _train(self) -> None:
+    def _look_ahead(self) -> None:
+        self.ahead = self.behind + self._steps_left()
+
+    def _train(self, runner: Runner) -> None:
         self._do(
+            runner,
             "original",
             [
                 Job(
@@ -86,7 +107,6 @@ class Comparison:
                     values=OriginalAsked(
                         fitting=self._fitting(start, self.recipe.train),
                         architecture=self.grid.model(start).name,
-                        classes=self.beforehand.frames[start].classes,
                     ),
                     models={} if (weights := self.grid.model(start).weights) is None else {"weights": Path(weights)},
                     steps=self.recipe.train.steps,
@@ -97,19 +117,19 @@ class Comparison:
             ],
         )
 
-    def _prune(self) -> None:
+    def _prune(self, runner: Runner) -> None:
         # The reference first: the others are brought to its figure.
         for first in (True, False):
             cells = [cell for cell in self._unpruned(latency=False) if (cell.method == self.grid.reference) == first]
-            self._do("pruned", [self._pruning(cell) for cell in cells if self._can_start(cell)])
-        within = self._unpruned(latency=True)
-        if within:
-            with stand_here(self.recipe.measure) as stand:
-                for cell in within:
-                    # Asked for each anew: what a reference comes to decides whether those after it can start.
-                    if self._can_start(cell):
-                        self._keep("pruned", cell.name, self._pruned_key(cell), self._pruned_within(cell, stand))
-                        self._pass(READ_STEPS)
+            self._do(runner, "pruned", [self._pruning(cell) for cell in cells if self._can_start(cell)])
+
+    def _prune_within(self) -> None:
+        with stand_here(self.recipe.measure) as stand:
+            for cell in self._unpruned(latency=True):
+                # Asked for each anew: what a reference comes to decides whether those after it can start.
+                if self._can_start(cell):
+                    self._keep("pruned", cell.name, self._pruned_key(cell), self._pruned_within(cell, stand))
+                    self._pass(READ_STEPS)
 
     def _unpruned(self, *, latency: bool) -> list[Cell]:
         return [
@@ -186,13 +206,18 @@ class Comparison:
             values=self._prune_asked(cell),
             models=self._starting(cell),
         )
-        return done(job.packed(), threads=self.recipe.run.threads, progress=self._part(READ_STEPS, told))
+        return done(
+            job.packed(),
+            threads=self.recipe.run.threads,
+            folder=self.folder.work(job.name, job.key),
+            progress=self._part(READ_STEPS, told),
+        )
 
-    def _finetune(self) -> None:
+    def _finetune(self, runner: Runner) -> None:
         jobs = []
         for cell in self.grid.cells:
             record, key = self.known.pruned(cell), self.known.finetuned_key(cell)
-            if record is None or key is None or self.known.finetuned(cell) is not None:
+            if record is None or key is None or self.known.finetuned(cell) is not None or cell.name in self.failed:
                 continue
             jobs.append(
                 Job(
@@ -213,7 +238,7 @@ class Comparison:
                     trains=True,
                 )
             )
-        self._do("finetuned", jobs)
+        self._do(runner, "finetuned", jobs)
 
     def _measure(self) -> None:
         for row in self._unmeasured():
@@ -253,7 +278,7 @@ class Comparison:
         card = self.beforehand.cards.get(model.called)
         return card.architecture if card is not None else str(model.name)
 
-    def _do(self, kind: Kind, jobs: Sequence[Job]) -> None:
+    def _do(self, runner: Runner, kind: Kind, jobs: Sequence[Job]) -> None:
         """Have ``jobs`` done and keep what comes of them as it comes."""
         if not jobs:
             return
@@ -262,7 +287,7 @@ class Comparison:
             self._keep(kind, job.name, job.key, ended)
 
         steps = sum(job.steps for job in jobs)
-        self.runner(jobs, finished, self._part(steps))
+        runner(jobs, finished, self._part(steps))
         self._pass(steps)
 
     def _keep(self, kind: Kind, name: str, key: str, ended: Done) -> None:
@@ -274,6 +299,9 @@ class Comparison:
             return
         record = {**ended.record, "worker": ended.worker, "seconds": round(ended.seconds, 3)}
         self.folder.keep(kind, name, key, record, ended.model)
+        if time.monotonic() - self.tabulated_at > TABULATED_EVERY_S:
+            tabulated(self.known, self.failed)
+            self.tabulated_at = time.monotonic()
 
     def _part(self, steps: int, told: str = "") -> Progress:
         """The progress of the next piece, of so many steps."""

@@ -6,6 +6,8 @@ import platform
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,10 +21,11 @@ from toolchain.errors import ToolchainError
 def done(packed: Packed, *, threads: int, folder: Path | None = None, progress: Progress = silent) -> Done:
     """Do a job with so many torch ``threads``; what an interrupted process left in ``folder`` is taken up."""
     started, named = time.monotonic(), dict[str, str]()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="thinwave-") as scratch:
+        # In the folder, which somebody clears, where there is one: a process that is killed clears nothing.
+        with _torch(threads), tempfile.TemporaryDirectory(prefix="thinwave-", dir=folder) as scratch:
             models = {}
             for name, (path, content) in packed.models.items():
                 # What kind of file it is shows by its ending.
@@ -30,7 +33,7 @@ def done(packed: Packed, *, threads: int, folder: Path | None = None, progress: 
                 models[name].write_bytes(content)
                 named[str(models[name])] = path
             work = folder or Path(scratch, "work")
-            work.mkdir(parents=True, exist_ok=True)
+            work.mkdir(exist_ok=True)
             record, made = packed.do(packed.values, models, work, progress)
             found = Done(record=record, model=None if made is None else made.read_bytes())
     except (ToolchainError, DeployError) as error:
@@ -38,6 +41,19 @@ def done(packed: Packed, *, threads: int, folder: Path | None = None, progress: 
     except Exception as error:  # one cell's fault must not take the others with it
         found = Done(failed=f"{type(error).__name__}: {first_line(error)}", trace=traceback.format_exc())
     return Done(**{**vars(found), "worker": platform.node(), "seconds": time.monotonic() - started})
+
+
+@contextmanager
+def _torch(threads: int) -> Iterator[None]:
+    """So many threads, and the same bits again, for as long as a job takes."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
 
 
 def _with_names(message: str, named: dict[str, str]) -> str:

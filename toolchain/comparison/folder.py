@@ -37,14 +37,17 @@ class Folder:
     _hashed: dict[Path, tuple[int, int, str]] = field(default_factory=dict)
 
     def record(self, kind: Kind, name: str, key: str) -> dict[str, Any] | None:
-        """What was found before, and ``model_sha256``; None where that is not done, or its model is not as it was left."""
+        """What was found before, of a model with its ``model_sha256``.
+
+        None where that is not done, or its model is not as it was left.
+        """
         stored = read_json(self._record_file(kind, name))
         if stored is None or stored.get("key") != key:
             return None
         digest = stored.get("model_sha256")
         if digest is not None and self._hash(self.model(kind, name)) != digest:
             return None
-        return {**stored["record"], "model_sha256": digest}
+        return stored["record"] if digest is None else {**stored["record"], "model_sha256": digest}
 
     def _hash(self, path: Path) -> str | None:
         try:
@@ -78,6 +81,10 @@ class Folder:
     def work(self, name: str, key: str) -> Path:
         """A folder in which an interrupted piece of work is taken up under the same key."""
         return self.path / STATE / "work" / f"{name}-{key[:12]}"
+
+    def clear(self) -> None:
+        """Take away what interrupted work of any recipe has left."""
+        shutil.rmtree(self.path / STATE / "work", ignore_errors=True)
 
     def traced(self, name: str, trace: str) -> Path:
         """Keep where in the program something failed, for who mends it."""

@@ -78,6 +78,8 @@ class Known:
         if reference is not None and KINDS[cell.method] != "layers" and (made := self.pruned(reference)) is not None:
             brought_to = [reference.method, made["reached"], made["model_sha256"]]
         return key_of(
+            # Of which frames it is too: those that a method looks at are of them.
+            start=self.original_key(cell.start),
             original=original["model_sha256"],
             method=cell.method,
             asked=str(cell.asked),

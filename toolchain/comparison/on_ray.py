@@ -118,7 +118,8 @@ def _run(
     total, before, ended = sum(job.steps for job in jobs), 0, 0
     try:
         while waiting or flying:
-            while waiting and len(flying) < _places(ray, needs) + AHEAD:
+            places = _places(ray, needs)
+            while waiting and len(flying) < places + AHEAD:
                 job = waiting.popleft()
                 takes = task.options(num_cpus=needs.cores, num_gpus=needs.gpus if job.trains else 0)
                 try:
@@ -132,6 +133,8 @@ def _run(
                 before, ended = before + job.steps, ended + 1
             oldest = next(iter(flying.values()), None)
             told = f"{ended} of {len(jobs)} done" + (f"; {oldest[0].told}" if oldest else "")
+            if places == 0:
+                told += "; WAITING: no machine of the cluster has the cores or GPUs of a job now; start one"
             progress(before + _parts(ray, board, [job for job, _ in flying.values()]), total, told)
     finally:
         for reference in flying:

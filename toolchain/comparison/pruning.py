@@ -15,12 +15,13 @@ from toolchain.comparison.frames import FramesAsked, frames_of
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS, OURS, SOFT
 from toolchain.cost import cost
+from toolchain.errors import NoRoomError
 from toolchain.models import ModelCard, Width, load_model, save_model, widths_between
 from toolchain.pruning import Budget, Choices, Plan, apply_plan, planned, pruned_card
 from toolchain.recipe import ChoicesTable
 
 PRUNED = "pruned.safetensors"
-# How near a channel method has to come to the figure that it is brought to, as a part of the original's.
+# How near a method has to come to the figure that it is brought to, as a part of the original's.
 NEAR = 0.02
 # The share of the original's figure (MACs, parameters, a latency) that a model has.
 Share = Callable[[nn.Module, ModelCard], float]
@@ -67,7 +68,7 @@ def prune(
     if kind == "scratch":
         return untrained(start, models["shape"], left, share, folder)
     if kind == "layers":
-        plan = planned_by(asked, start, budget_of(asked.asked), progress)
+        plan = _nearest_plan(asked, start, progress)
         return layers_dropped(start, plan, left, share, folder)
     return channels_dropped(asked, start, left, share, folder)
 
@@ -101,8 +102,18 @@ def planned_by(asked: PruneAsked, start: Start, budget: Budget, progress: Progre
     return BASELINES[asked.method](start.model, start.sample, budget, seed=start.seed, units=units)
 
 
+def _nearest_plan(asked: PruneAsked, start: Start, progress: Progress) -> Plan:
+    """The plan within the budget, or the nearest there is, where that is as near as channel methods have to come."""
+    try:
+        return planned_by(asked, start, budget_of(asked.asked), progress)
+    except NoRoomError as error:
+        if not error.most or error.most < asked.asked.value - NEAR:
+            raise
+        return planned_by(asked, start, budget_of(replace(asked.asked, value=error.most)), progress)
+
+
 def layers_dropped(start: Start, plan: Plan, left: float, share: Share, folder: Path) -> tuple[dict[str, Any], Path]:
-    """The model of a plan; a plan leaves no more than its budget says."""
+    """The model of a plan."""
     model, card = apply_plan(plan, start.model), pruned_card(start.card, plan)
     layers = {
         "units": [unit.name for unit in plan.units],

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from deploy.batches import MOST_BATCH
+from deploy.latency import LIMIT_S
 from deploy.names import Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
-from toolchain.comparison.methods import KINDS, OURS, SCRATCH, reference_of, unknown_method
+from toolchain.comparison.methods import KINDS, OURS, SCRATCH, SOFT, reference_of, unknown_method
 from toolchain.errors import RecipeError
 from toolchain.recipe import (
     ChoicesTable,
@@ -168,6 +169,18 @@ class ComparisonRecipe(Strict):
     def _told_apart(self) -> ComparisonRecipe:
         _once("data: names", [table.name for table in self.data])
         _once("models: labels", [table.called for table in self.models])
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ComparisonRecipe:
+        together = self.measure.seconds * (1 + len(self.compare.methods))
+        if together > LIMIT_S:
+            raise ValueError(
+                f"measure.seconds = {self.measure.seconds:g} are {together:g} in each process for {len(self.compare.methods)} "
+                f"methods and the original; expected {LIMIT_S:g} at most: less seconds, or more processes"
+            )
+        if SOFT in self.compare.methods and self.finetune.steps < 2:
+            raise ValueError(f'finetune.steps = 1: "{SOFT}" halves them; expected 2 or more')
         return self
 
 

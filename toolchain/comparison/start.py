@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +38,19 @@ def compare(
     """
     beforehand, grid = looked_at(recipe, progress, trained_here=ray is None), Grid(recipe)
     settings = _settings(grid) | {"measured by": {"processor": beforehand.processor}}
-    with (
-        opened(out, settings, beforehand.identities, replace=replace) as folder,
-        _runner(recipe, folder, ray) as runner,
-    ):
-        return Comparison(grid, folder, beforehand, runner, progress).run()
+    with opened(out, settings, beforehand.identities, replace=replace) as folder:
+        return Comparison(grid, folder, beforehand, partial(_runner, recipe, folder, ray), progress).run()
 
 
-@contextmanager
-def _runner(recipe: ComparisonRecipe, folder: Folder, ray: str | None) -> Iterator[Runner]:
+def _runner(recipe: ComparisonRecipe, folder: Folder, ray: str | None) -> AbstractContextManager[Runner]:
     run = recipe.run
-    if ray is None:
+    if ray is not None:
+        return ray_cluster(ray, threads=run.threads, devices=run.devices, accelerator=run.accelerator)
 
-        def work(job: Job) -> Path:
-            return folder.work(job.name, job.key)
+    def work(job: Job) -> Path:
+        return folder.work(job.name, job.key)
 
-        with runner_here(threads=run.threads, work=work) as runner:
-            yield runner
-        return
-    with ray_cluster(ray, threads=run.threads, devices=run.devices, accelerator=run.accelerator) as runner:
-        yield runner
+    return runner_here(threads=run.threads, work=work)
 
 
 def _settings(grid: Grid) -> dict[str, Any]:

@@ -100,25 +100,25 @@ def _cell(place: Place, known: Known, row: Record | None, failed: Mapping[str, s
             values["latency"] = timed["latency"]
             values["unmeasured"] = "; ".join(timed["refused"]) or None
             if place.asked.is_latency and row is not None:
-                values |= _as_measured(place, known, row)
+                values |= as_measured(place, known, row)
     return Cell.model_validate(values, strict=False)
 
 
-def _as_measured(place: Place, known: Known, row: Record) -> dict[str, Any]:
+def as_measured(place: Place, known: Known, row: Record) -> dict[str, Any]:
     """What a model of a latency budget comes to in the run that timed all methods: the search read it by itself before."""
-    reference = known.grid.reference_cell(place)
-    shares = {
-        name: 1.0 / timed["latency"][0]["times_as_fast"]
-        for name, timed in row.items()
-        if isinstance(timed, dict) and timed["latency"]
-    }
-    reached = shares.get(place.method)
-    if reached is None:
+    runtime, reference = known.grid.recipe.measure.runtimes[0], known.grid.reference_cell(place)
+    timed = {name: latency for name, of in row.items() for latency in of["latency"] if latency["runtime"] == runtime}
+    if place.method not in timed:
         return {}
-    if KINDS[place.method] != "channels" or reference is None or reference.method not in shares:
-        return {"reached": reached}
-    wanted = shares[reference.method]
-    return {"wanted": wanted, "reached": reached, "within": abs(reached - wanted) <= NEAR}
+    reached = 1.0 / timed[place.method]["times_as_fast"]
+    if KINDS[place.method] == "channels":
+        if reference is None or reference.method not in timed:
+            return {"reached": reached}
+        wanted = 1.0 / timed[reference.method]["times_as_fast"]
+        return {"wanted": wanted, "reached": reached, "within": abs(reached - wanted) <= NEAR}
+    budget = place.asked.value
+    wanted = 1.0 / budget if place.asked.kind == "speedup" else budget / timed[ORIGINAL]["p50_ms"]
+    return {"wanted": wanted, "reached": reached, "within": reached - wanted <= NEAR}
 
 
 def _judged(record: Record, level: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from toolchain.comparison.frames import Frames, FramesAsked, frames_of
 from toolchain.comparison.shapes import shape_of
 from toolchain.cost import cost
 from toolchain.models import ModelCard, build_model, load_card, load_model, load_weights, save_model
-from toolchain.training import FitSettings, Hardware, accuracy_of, fit, predictions_of
+from toolchain.training import FitSettings, Hardware, accuracy_of, first_device, fit, predictions_of
 
 FITTED = "fitted.safetensors"
 
@@ -37,7 +37,6 @@ class OriginalAsked:
 
     fitting: Fitting
     architecture: str | None
-    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ def train_original(
 ) -> tuple[dict[str, Any], Path | None]:
     """Train a model, or take the one that is there; say how good it is."""
     frames = frames_of(asked.fitting.frames)
-    classes = asked.classes or frames.set.classes
+    classes = frames.set.classes
     if "weights" in models:
         model, card = brought(models["weights"], asked.architecture, classes, frames.set.length)
     else:
@@ -71,7 +70,7 @@ def train_original(
     told = {
         "classes": list(card.classes),
         "frames": frames.counts,
-        "judged": judged(model, frames),
+        "judged": judged(model, frames, asked.fitting.hardware),
         "shape": shape_of(card),
     }
     return told, folder / FITTED
@@ -84,8 +83,9 @@ def brought(file: Path, architecture: str | None, classes: tuple[str, ...], leng
     """
     if load_card(file) is not None:
         return load_model(file, trusted=architecture)
-    name = architecture or "resnet1d56"
-    return load_weights(file, name, len(classes), length), ModelCard(architecture=name, classes=classes, length=length)
+    assert architecture is not None  # plain weights do not say it, and the recipe was refused
+    card = ModelCard(architecture=architecture, classes=classes, length=length)
+    return load_weights(file, architecture, len(classes), length), card
 
 
 def finetune(
@@ -95,21 +95,27 @@ def finetune(
     frames = frames_of(asked.fitting.frames)
     teacher, _ = load_model(models["original"], trusted=asked.architecture)
     model, card = load_model(models["pruned"], trusted=asked.architecture)
-    untuned = accuracy_of(model, frames.validation)
+    untuned = accuracy_of(model.to(first_device(asked.fitting.hardware)), frames.validation)
+    model.cpu()
     if asked.softly is None:
         model, record = _fitted(model, frames, asked.fitting, folder / "checkpoint.pt", teacher, progress)
     else:
         model, record = _softly_fitted(asked.softly, frames, asked.fitting, folder, teacher, progress)
     save_model(folder / FITTED, model, replace(card, training=record))
-    told = {"untuned_accuracy": untuned, "judged": judged(model, frames), "shape": shape_of(card)}
+    told = {
+        "untuned_accuracy": untuned,
+        "judged": judged(model, frames, asked.fitting.hardware),
+        "shape": shape_of(card),
+    }
     return told, folder / FITTED
 
 
-def judged(model: nn.Module, frames: Frames) -> dict[str, Any]:
+def judged(model: nn.Module, frames: Frames, hardware: Hardware) -> dict[str, Any]:
     """How good a finished model is, and what it costs. The one place that reads the test split, once a model."""
     test = frames.test
-    predicted = predictions_of(model, test)
     counted = cost(model, (2, frames.set.length))
+    model = model.to(first_device(hardware))
+    predicted = predictions_of(model, test)
     return {
         "accuracy": accuracy(test.labels, predicted),
         "validation_accuracy": accuracy_of(model, frames.validation),
@@ -128,8 +134,7 @@ def _softly_fitted(
     scope: Scope = scope_of(original, shape)
     steps = fitting.settings.steps
     halves = [
-        replace(fitting, settings=replace(fitting.settings, steps=max(1, half)))
-        for half in (steps // 2, steps - steps // 2)
+        replace(fitting, settings=replace(fitting.settings, steps=half)) for half in (steps // 2, steps - steps // 2)
     ]
 
     def first(done: int, total: int, note: str = "") -> None:

@@ -185,11 +185,16 @@ def no_room(budget: Budget, kept: int, units: int, removed: float) -> NoRoomErro
     name, _, _ = budget.asked.partition(" ")
     return NoRoomError(
         f"{budget.asked}: no plan removes that much of this model's {what}; {nearest} and removes {removed:.2%}: "
-        f"{ask_for_less(name, removed)}prune channels as well, as Torch-Pruning does"
+        f"{ask_for_less(name, removed)}prune channels as well, as Torch-Pruning does",
+        most=_askable(removed),
     )
 
 
 def ask_for_less(what: str, most: float) -> str:
     """The way out where ``most`` is the largest fraction that can be had: rounded down, so that asking for it works."""
-    rounded = math.floor(most * 1e4) / 1e4
+    rounded = _askable(most)
     return f"ask for at most {what} = {rounded:g}, or " if rounded > 0 else ""
+
+
+def _askable(most: float) -> float:
+    return math.floor(most * 1e4) / 1e4

@@ -2,7 +2,7 @@
 
 from toolchain.training.answers import EVALUATION_BATCH, accuracy_of, logits_of, predictions_of
 from toolchain.training.fitting import History, fit, one_cycle
-from toolchain.training.hardware import ONE_DEVICE, Hardware, resolved
+from toolchain.training.hardware import ONE_DEVICE, Hardware, first_device, resolved
 from toolchain.training.learner import FitSettings, rotated
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Hardware",
     "History",
     "accuracy_of",
+    "first_device",
     "fit",
     "logits_of",
     "one_cycle",

@@ -61,6 +61,12 @@ def resolved(hardware: Hardware, *, batch: int) -> Hardware:
     return replace(hardware, accelerator=accelerator)
 
 
+def first_device(hardware: Hardware) -> torch.device:
+    """Where a model is judged that ``hardware`` trained: its first GPU, else the CPU."""
+    gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
 def _check_gpus(devices: int, gpus: int) -> None:
     if gpus == 0:
         raise TrainingError(

@@ -92,6 +92,11 @@ def test_budgets_are_told_apart_to_the_last_digit(read):
         (LEAST + "[plan]\nkeep = 3\n", "plan.keep: unknown key"),
         (LEAST + "[run]\nseed = 3\n", "run.seed: unknown key"),
         (LEAST + '[measure]\nruntimes = ["onnxruntime", "onnxruntime"]\n', "runtimes has onnxruntime twice"),
+        (
+            LEAST + "[measure]\nseconds = 8\n",
+            "measure.seconds = 8 are 128 in each process for 15 methods and the original",
+        ),
+        (LEAST + "[finetune]\nsteps = 1\n", 'finetune.steps = 1: "sfp" halves them; expected 2 or more'),
     ],
 )
 def test_a_fault_is_told_by_its_key(read, text, message):
