@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,8 +149,17 @@ def _frames_asked(
         # Without its frames, where nobody has to know them: what is asked of them can be held against their labels.
         of_start = labels_only(data) if card is None else whole_set(data, start.seed, progress)
     asked = use_asked(data, start.seed)
+    table = next(table for table in recipe.models if table.called == start.model)
     remembered = None if card is None else use_in_training(card.training, of_start)
-    if remembered is not None and remembered != asked:
+    first = start.seed == recipe.compare.seeds[0]
+    if first and table.weights is not None and card is None and whole is not None and asked.split == "stratified":
+        log.warning(
+            "models.%s: plain weights do not say on which frames they were trained; those of data.%s that test them may be "
+            "among them, and others for each seed. A file of thinwave's says it",
+            start.model,
+            data.name,
+        )
+    if first and remembered is not None and remembered != asked:
         log.warning(
             "models.%s: was trained on data.%s, whose frames are used as then, whatever the recipe says, so that those that "
             "it is tested on stay unseen",
@@ -158,7 +168,6 @@ def _frames_asked(
         )
     use = remembered or asked
     chosen = use.selected(of_start)
-    table = next(table for table in recipe.models if table.called == start.model)
     classes = card.classes if card is not None else table.classes
     if classes is not None:
         with_class_order(chosen, classes)
@@ -180,10 +189,21 @@ def _frames_asked(
 
 
 def _identities(recipe: ComparisonRecipe) -> dict[str, str]:
-    """What the recipe's files hold, wherever they lie and whatever they are called; a set may be several files."""
-    return {
+    """What the recipe's files hold, wherever they lie and whatever they are called; a set may be several files.
+
+    Of a model of the user's own it is the file that defines it.
+    """
+    identities = {
         where: key_of(files=[file_identity(file) for file in files_of_set(Path(text))])
         if where.startswith("data.")
         else file_identity(Path(text))
         for where, text in files_named(recipe).items()
     }
+    for table in recipe.models:
+        if table.name is None or not is_own(table.name):
+            continue
+        # It was imported when the model was looked at.
+        source = sys.modules[table.name.partition(":")[0]].__file__
+        if source is not None:
+            identities[f"models.{table.called}.code"] = file_identity(Path(source))
+    return identities

@@ -56,6 +56,8 @@ class Known:
         recipe, data, model = self.grid.recipe, self.grid.data(start), self.grid.model(start)
         files, use = self.beforehand.identities, self.beforehand.frames[start].use
         told = model.model_dump(mode="json") | {"weights": files.get(f"models.{model.called}.weights"), "label": None}
+        if (code := files.get(f"models.{model.called}.code")) is not None:
+            told["code"] = code
         return key_of(
             data=decided_by_data(data.model_dump(mode="json")) | {"file": files.get(f"data.{data.name}.file")},
             use=asdict(use),
