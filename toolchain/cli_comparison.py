@@ -39,9 +39,18 @@ from toolchain.cli_options import EXTRA, require_extra, set_option
 @click.option(
     "--replace", is_flag=True, help="Take a folder that holds another recipe's comparison; what fits is kept."
 )
+@click.option(
+    "--measure-again", is_flag=True, help="Measure what was measured before anew, as after something else was running."
+)
 @json_option
 def compare(
-    recipe: Path, out: Path | None, assignments: tuple[str, ...], ray: str | None, replace: bool, json_path: str | None
+    recipe: Path,
+    out: Path | None,
+    assignments: tuple[str, ...],
+    ray: str | None,
+    replace: bool,
+    measure_again: bool,
+    json_path: str | None,
 ) -> None:
     """Compare methods x budgets x seeds x models x data sets, as RECIPE says, all fine-tuned and measured alike.
 
@@ -63,7 +72,7 @@ def compare(
     try:
         # What a user's model prints is no result.
         with progress_bar(stderr, "compare") as progress, redirect_stdout(sys.stderr):
-            compared = run(read, folder, ray=ray, replace=replace, progress=progress)
+            compared = run(read, folder, ray=ray, replace=replace, measure_again=measure_again, progress=progress)
     except KeyboardInterrupt:
         click.echo(f"What was finished is in {folder}; the same command goes on from there.", err=True)
         raise

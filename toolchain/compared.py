@@ -29,7 +29,8 @@ class Latency(Strict):
 
     ``times_as_fast`` is the original's median over this one's in the same processes, with its 95 % interval over them;
     ``percentiles_ms`` are those from 0 to 100 of all single runs. ``run`` names the run, in which all models with the same
-    name were timed in turns. Models of the same layers are timed once: ``same_as`` says which method's this was.
+    name were timed in turns; ``load_average`` is the number of runnable processes in its last minute. Models of the same
+    layers are timed once: ``same_as`` says which method's this was.
     """
 
     runtime: str
@@ -47,6 +48,7 @@ class Latency(Strict):
     percentiles_ms: tuple[PositiveFloat, ...] = Field(min_length=101, max_length=101)
     processes: PositiveInt
     stable: bool
+    load_average: float | None = None
     run: str
     same_as: str | None = None
 

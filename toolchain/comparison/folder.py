@@ -82,6 +82,10 @@ class Folder:
         """A folder in which an interrupted piece of work is taken up under the same key."""
         return self.path / STATE / "work" / f"{name}-{key[:12]}"
 
+    def forget(self, kind: Kind) -> None:
+        """Take away all records of a kind."""
+        shutil.rmtree(self.path / STATE / "records" / kind, ignore_errors=True)
+
     def clear(self) -> None:
         """Take away what interrupted work of any recipe has left."""
         shutil.rmtree(self.path / STATE / "work", ignore_errors=True)

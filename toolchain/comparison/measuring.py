@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,9 +24,13 @@ from toolchain.errors import ToolchainError
 from toolchain.latency_budget.meters import write_model
 from toolchain.models import load_model
 
+log = logging.getLogger(__name__)
+
 ORIGINAL = "original"
 # Runs of each model in each process, at the least.
 LEAST_RUNS = 200
+# Beside the measured threads so much of the load is this program's own: processes that start.
+OTHERS = 0.7
 # Of each model at the least; it goes on until it is steady.
 WARMUP_S = 0.25
 
@@ -98,6 +103,16 @@ def _measure_in(
     original = measurement.models[ORIGINAL]
     if original.record.kind != "measured":
         raise MeasurementError("an emulator ran it, whose times are no device's; compare on a machine that is one")
+    load = _record(original, original, run, None)["load_average"]
+    if load is not None and load > table.threads + OTHERS:
+        log.warning(
+            "%s, %s: %.1f processes were running, %d of them measured: what else runs here makes latencies uncertain; "
+            "close it, and call again with --measure-again",
+            run,
+            runtime,
+            load,
+            table.threads,
+        )
     for method, first in written.first.items():
         if first in measurement.models:
             same_as = None if first == method else first
@@ -159,6 +174,7 @@ def _record(model: ModelLatency, original: ModelLatency, run: str, same_as: str 
         "percentiles_ms": [round(float(value), 6) for value in np.percentile(pooled_ms, range(101))],
         "processes": conditions["processes"],
         "stable": conditions["stable"],
+        "load_average": cast(dict[str, Any], conditions["load_average"])["after"],
         "run": run,
         "same_as": same_as,
     }

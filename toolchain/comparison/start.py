@@ -26,19 +26,23 @@ def compare(
     *,
     ray: str | None = None,
     replace: bool = False,
+    measure_again: bool = False,
     progress: Progress = silent,
 ) -> Compared:
     """Do what is left of a comparison in the folder ``out``, and give its table, which is in ``compare.json`` too.
 
     Jobs are done here, one by one, or on the Ray cluster at ``ray`` ("local" for this machine's cores); latencies are measured
     here. What fails is in the table with its reason, and is tried again by the next call. ``replace`` allows a folder that
-    holds another recipe's comparison: what fits is kept.
+    holds another recipe's comparison: what fits is kept. With ``measure_again`` the latencies of all rows are measured anew;
+    the models of budgets of latency stay.
 
     Raises a ToolchainError or DeployError for what can be known to be wrong before; nothing is lost then.
     """
     beforehand, grid = looked_at(recipe, progress, trained_here=ray is None), Grid(recipe)
     settings = _settings(grid) | {"measured by": {"processor": beforehand.processor}}
     with opened(out, settings, beforehand.identities, replace=replace) as folder:
+        if measure_again:
+            folder.forget("latency")
         return Comparison(grid, folder, beforehand, partial(_runner, recipe, folder, ray), progress).run()
 
 

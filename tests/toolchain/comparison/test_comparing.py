@@ -36,18 +36,21 @@ def test_every_cell_is_there_once_and_its_file_is_the_model_that_the_table_tells
     places = [(cell.method, cell.budget, cell.model, cell.data, cell.seed) for cell in compared.cells]
     assert sorted(places) == sorted((name, "macs_cut=0.6", "resnet1d20", "tiny", 1) for name in METHODS)
     assert compared.missing == 0
+    alike = []
     for cell in compared.cells:
         assert cell.failed is None
         file = folder / "models" / f"tiny.resnet1d20.seed{cell.seed}.macs_cut=0.6.{cell.method}.safetensors"
         model, card = load_model(file)
         whole = cost(model, (2, card.length))
         assert (whole.macs, whole.params) == (cell.judged.macs, cell.judged.params)
+        alike.append({**card.training["settings"], "steps": 2 * 4 if cell.method == "sfp" else 8})
         assert card.training["settings"]["steps"] == (4 if cell.method == "sfp" else 8)
         assert 0 <= cell.judged.accuracy <= 1
         # 11 classes, 3 SNRs, of 12 frames a fifth, rounded as the split does it.
         assert np.sum(cell.judged.confusion) == compared.originals[0].frames["test"] == 66
         right = sum(row[number] for number, row in enumerate(cell.judged.confusion))
         assert cell.judged.accuracy == pytest.approx(right / np.sum(cell.judged.confusion))
+    assert all(settings == alike[0] for settings in alike)
 
 
 def test_channel_methods_are_brought_to_the_macs_of_the_layer_plan(compared):
@@ -102,7 +105,11 @@ def test_a_finished_comparison_does_nothing_and_more_methods_add_only_their_cell
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     before = stamps(folder)
-    table = read_compared(folder)
+    assert thinwave("compare", recipe_file, "--out", folder, "--measure-again").returncode == 0
+    changed = {path for path, stamp in stamps(folder).items() if before[path] != stamp}
+    assert changed
+    assert all(path.parent == folder / ".thinwave/records/latency" for path in changed)
+    before, table = stamps(folder), read_compared(folder)
     assert thinwave("compare", recipe_file, "--out", folder).returncode == 0
     assert stamps(folder) == before
     assert read_compared(folder).cells == table.cells
@@ -173,6 +180,7 @@ def test_no_process_is_left_when_the_comparison_is_killed(recipe_file, tmp_path)
         time.sleep(0.1)
     time.sleep(3)
     children = children_of(process.pid)
+    assert children
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20

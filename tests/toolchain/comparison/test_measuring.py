@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy import machine_state
 from toolchain.comparison import measuring
 from toolchain.comparison.measuring import measured_row
 from toolchain.comparison.recipe import MeasureTable
@@ -28,6 +29,16 @@ def test_models_of_the_same_layers_are_timed_once(files):
     assert found["same"].latency[0]["same_as"] == found["refused"].latency[0]["same_as"] == "original"
     assert found["same"].latency[0]["p50_ms"] == found["original"].latency[0]["p50_ms"]
     assert found["original"].latency[0]["times_as_fast"] == pytest.approx(1.0)
+
+
+def test_what_else_runs_here_is_told(files, monkeypatch, caplog):
+    for load, told in ((1.6, 0), (None, 0), (2.4, 1)):
+        caplog.clear()
+        monkeypatch.setattr(machine_state, "_load_average", lambda root, load=load: load)
+        found = measured_row(files, TABLE, "a run", trusted=None, progress=silent)
+        assert found["same"].latency[0]["load_average"] == load
+        assert caplog.text.count("processes were running") == told
+    assert "2.4 processes were running, 1 of them measured" in caplog.text
 
 
 def test_a_file_that_a_runtime_refuses_is_named_and_the_others_are_timed(files, monkeypatch):
