@@ -121,13 +121,13 @@ class Comparison:
         # The reference first: the others are brought to its figure.
         for first in (True, False):
             cells = [cell for cell in self._unpruned(latency=False) if (cell.method == self.grid.reference) == first]
-            self._do(runner, "pruned", [self._pruning(cell) for cell in cells if self._can_start(cell)])
+            self._do(runner, "pruned", [self._pruning(cell) for cell in self._able(cells)])
 
     def _prune_within(self) -> None:
         with stand_here(self.recipe.measure) as stand:
             for cell in self._unpruned(latency=True):
                 # Asked for each anew: what a reference comes to decides whether those after it can start.
-                if self._can_start(cell):
+                if self._able([cell]):
                     self._keep("pruned", cell.name, self._pruned_key(cell), self._pruned_within(cell, stand))
                     self._pass(READ_STEPS)
 
@@ -136,14 +136,19 @@ class Comparison:
             cell for cell in self.grid.cells if cell.asked.is_latency == latency and self.known.pruned(cell) is None
         ]
 
-    def _can_start(self, cell: Cell) -> bool:
-        """Whether there is what a cell starts from; where there is not the cell has failed too."""
+    def _able(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those for which there is what they start from; the others have failed too."""
+        why = {cell.name: self._why_not(cell) for cell in cells}
+        self.failed |= {name: said for name, said in why.items() if said is not None}
+        return [cell for cell in cells if why[cell.name] is None]
+
+    def _why_not(self, cell: Cell) -> str | None:
         why, reference = self.failed.get(cell.start.name), self.grid.reference_cell(cell)
         if why is not None or self.known.original(cell.start) is None:
-            self.failed[cell.name] = f"there is no original: {why or 'its model was changed or taken away'}"
-        elif KINDS[cell.method] == "scratch" and reference is not None and reference.name in self.failed:
-            self.failed[cell.name] = f"there is no plan of {reference.method}: {self.failed[reference.name]}"
-        return cell.name not in self.failed
+            return f"there is no original: {why or 'its model was changed or taken away'}"
+        if KINDS[cell.method] == "scratch" and reference is not None and reference.name in self.failed:
+            return f"there is no plan of {reference.method}: {self.failed[reference.name]}"
+        return None
 
     def _pruning(self, cell: Cell) -> Job:
         return Job(

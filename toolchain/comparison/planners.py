@@ -12,7 +12,7 @@ from torch import nn
 from deploy.progress import Progress, silent
 from toolchain.baselines import plan_in_order, psr_choices, walked_back
 from toolchain.comparison.methods import OURS
-from toolchain.comparison.pruning import PruneAsked, Start, planned_by
+from toolchain.comparison.pruning import PruneAsked, Opened, planned_by
 from toolchain.latency_budget import Planner, Work, dropped_runs
 from toolchain.models import ModelCard
 from toolchain.pruning import Budget, Choices, Plan, Unit, find_units, similarity_matrix
@@ -22,7 +22,7 @@ from toolchain.pruning import Budget, Choices, Plan, Unit, find_units, similarit
 class InOrder:
     """A planner by an order of units, that of the plan of ``all_units``: those that come first stay, and come back first."""
 
-    start: Start
+    start: Opened
     all_units: Plan
 
     @property
@@ -67,7 +67,7 @@ class InOrder:
         return len(plan.kept), -sum(self.order.index(index) for index in plan.kept if index in self.order)
 
 
-def planner_of(asked: PruneAsked, start: Start, progress: Progress = silent) -> Planner:
+def planner_of(asked: PruneAsked, start: Opened, progress: Progress = silent) -> Planner:
     """The planner of a method that takes out layers."""
     table = asked.choices.model_dump(exclude={"frames"})
     if asked.method == OURS:
@@ -80,7 +80,7 @@ def planner_of(asked: PruneAsked, start: Start, progress: Progress = silent) -> 
     return InOrder(start=start, all_units=planned_by(asked, start, Budget(keep=count), progress))
 
 
-def _by_blocks(start: Start, choices: Choices, **cutting: Any) -> Work:
+def _by_blocks(start: Opened, choices: Choices, **cutting: Any) -> Work:
     frames = start.sample.frames
     units = find_units(start.model, frames, choices.units)
     matrix = similarity_matrix(start.model, frames, units, choices.similarity)

@@ -44,7 +44,7 @@ class PruneAsked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class Opened:
     """What all methods start from: a trained model, its card, training frames to look at, and a seed."""
 
     model: nn.Module
@@ -78,21 +78,21 @@ def budget_of(asked: Asked) -> Budget:
     return Budget(macs_cut=asked.value) if asked.kind == "macs_cut" else Budget(params_cut=asked.value)
 
 
-def opened(asked: PruneAsked, models: Mapping[str, Path]) -> Start:
+def opened(asked: PruneAsked, models: Mapping[str, Path]) -> Opened:
     """What a method starts from."""
     model, card = load_model(models["original"], trusted=asked.architecture)
     seed = asked.frames.seed
-    return Start(model=model, card=card, sample=frames_of(asked.frames).sample(asked.choices.frames, seed), seed=seed)
+    return Opened(model=model, card=card, sample=frames_of(asked.frames).sample(asked.choices.frames, seed), seed=seed)
 
 
-def count_share(asked: Asked, start: Start) -> Share:
+def count_share(asked: Asked, start: Opened) -> Share:
     """The share of MACs or parameters."""
     name = asked.kind.removesuffix("_cut")
     whole = getattr(cost(start.model, start.shape), name)
     return lambda model, _: float(getattr(cost(model, start.shape), name) / whole)
 
 
-def planned_by(asked: PruneAsked, start: Start, budget: Budget, progress: Progress) -> Plan:
+def planned_by(asked: PruneAsked, start: Opened, budget: Budget, progress: Progress) -> Plan:
     """The plan of a method that takes out layers; raises PlanError where there is none within the budget."""
     table = asked.choices.model_dump(exclude={"frames"})
     if asked.method == OURS:
@@ -102,7 +102,7 @@ def planned_by(asked: PruneAsked, start: Start, budget: Budget, progress: Progre
     return BASELINES[asked.method](start.model, start.sample, budget, seed=start.seed, units=units)
 
 
-def _nearest_plan(asked: PruneAsked, start: Start, progress: Progress) -> Plan:
+def _nearest_plan(asked: PruneAsked, start: Opened, progress: Progress) -> Plan:
     """The plan within the budget, or the nearest there is, where that is as near as channel methods have to come."""
     try:
         return planned_by(asked, start, budget_of(asked.asked), progress)
@@ -112,7 +112,7 @@ def _nearest_plan(asked: PruneAsked, start: Start, progress: Progress) -> Plan:
         return planned_by(asked, start, budget_of(replace(asked.asked, value=error.most)), progress)
 
 
-def layers_dropped(start: Start, plan: Plan, left: float, share: Share, folder: Path) -> tuple[dict[str, Any], Path]:
+def layers_dropped(start: Opened, plan: Plan, left: float, share: Share, folder: Path) -> tuple[dict[str, Any], Path]:
     """The model of a plan."""
     model, card = apply_plan(plan, start.model), pruned_card(start.card, plan)
     layers = {
@@ -127,7 +127,7 @@ def layers_dropped(start: Start, plan: Plan, left: float, share: Share, folder: 
 
 
 def channels_dropped(
-    asked: PruneAsked, start: Start, left: float, share: Share, folder: Path, *, close: float | None = None
+    asked: PruneAsked, start: Opened, left: float, share: Share, folder: Path, *, close: float | None = None
 ) -> tuple[dict[str, Any], Path]:
     """The model of a channel method, whose share is as near to ``asked.wanted`` as it can be brought."""
     wanted = left if asked.wanted is None else asked.wanted
@@ -150,7 +150,7 @@ def channels_dropped(
     return told, folder / PRUNED
 
 
-def untrained(start: Start, shape: Path, left: float, share: Share, folder: Path) -> tuple[dict[str, Any], Path]:
+def untrained(start: Opened, shape: Path, left: float, share: Share, folder: Path) -> tuple[dict[str, Any], Path]:
     """The model of the same shape that was never trained."""
     small, card = load_model(shape, trusted=start.card.architecture)
     fresh = from_scratch(small, start.seed)
@@ -159,7 +159,7 @@ def untrained(start: Start, shape: Path, left: float, share: Share, folder: Path
     return {"asked": left, "wanted": left, "reached": reached}, folder / PRUNED
 
 
-def thinner_card(start: Start, model: nn.Module) -> ModelCard:
+def thinner_card(start: Opened, model: nn.Module) -> ModelCard:
     """The card of ``model``, which has fewer channels than the one that was started from."""
     between: dict[str, Width] = {
         width.module: width for width in (*start.card.widths, *widths_between(start.model, model))

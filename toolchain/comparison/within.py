@@ -29,7 +29,7 @@ from toolchain.comparison.planners import planner_of
 from toolchain.comparison.pruning import (
     NEAR,
     PruneAsked,
-    Start,
+    Opened,
     channels_dropped,
     layers_dropped,
     opened,
@@ -97,12 +97,12 @@ class Stand:
         )
         return self.known[key]
 
-    def beside(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
+    def beside(self, start: Opened, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> Reading:
         """What ``model`` takes beside the original of ``start``."""
         whole = self.write(start.model, start.card, self.folder, "whole")
         return self.read(self.write(model, card, self.folder, "pruned"), whole, card.length, thorough=thorough)
 
-    def share(self, start: Start, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> float:
+    def share(self, start: Opened, model: nn.Module, card: ModelCard, *, thorough: bool = False) -> float:
         """The part of the original's latency that ``model`` takes."""
         return 1.0 / self.beside(start, model, card, thorough=thorough).times_as_fast
 
@@ -195,7 +195,7 @@ def prune_within(
     return record | {"reached": reached, "within": abs(reached - record["wanted"]) <= NEAR}, path
 
 
-def _left(limit: Limit, start: Start, stand: Stand) -> float:
+def _left(limit: Limit, start: Opened, stand: Stand) -> float:
     """The part of the original's latency that the limit leaves."""
     if limit.speedup is not None:
         return 1.0 / limit.speedup
@@ -204,7 +204,7 @@ def _left(limit: Limit, start: Start, stand: Stand) -> float:
     return limit.in_ms(whole_ms) / whole_ms
 
 
-def _taken(start: Start, asked: PruneAsked, stand: Stand, progress: Progress) -> UnitLatencies:
+def _taken(start: Opened, asked: PruneAsked, stand: Stand, progress: Progress) -> UnitLatencies:
     """What the units take, read now."""
     units = find_units(start.model, start.sample.frames, asked.choices.units)
     check = limit_of(asked.asked).check

@@ -10,7 +10,7 @@ from toolchain.comparison import within
 from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import PruneAsked, Start
+from toolchain.comparison.pruning import PruneAsked, Opened
 from toolchain.comparison.recipe import ComparedData
 from toolchain.comparison.within import Stand, prune_within
 from toolchain.errors import NoRoomError
@@ -55,7 +55,7 @@ class ByUnits:
 def bring(model, frames, monkeypatch, tmp_path):
     """Bring the model to a latency by a method, as a meter reads it."""
     save_model(tmp_path / "original.safetensors", model, CARD)
-    start = Start(model=model, card=CARD, sample=Sample(frames=frames, labels=np.arange(len(frames)) % 5), seed=1)
+    start = Opened(model=model, card=CARD, sample=Sample(frames=frames, labels=np.arange(len(frames)) % 5), seed=1)
     monkeypatch.setattr(within, "opened", lambda asked, models: start)
 
     def pruned(method, asked, meter):

@@ -8,7 +8,7 @@ from toolchain.comparison import pruning
 from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import PruneAsked, Start, prune
+from toolchain.comparison.pruning import PruneAsked, Opened, prune
 from toolchain.comparison.recipe import ComparedData
 from toolchain.cost import cost
 from toolchain.errors import NoRoomError
@@ -24,7 +24,7 @@ DATA = ComparedData(name="none")
 def pruned(model, frames, monkeypatch, tmp_path):
     """Bring the model to a budget by a method: its record, and its MACs as a part of the original's."""
     sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
-    monkeypatch.setattr(pruning, "opened", lambda asked, models: Start(model=model, card=CARD, sample=sample, seed=1))
+    monkeypatch.setattr(pruning, "opened", lambda asked, models: Opened(model=model, card=CARD, sample=sample, seed=1))
     save_model(tmp_path / "shape.safetensors", model, CARD)
 
     def bring(method, asked, wanted=None):

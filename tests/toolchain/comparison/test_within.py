@@ -10,7 +10,7 @@ from toolchain.baselines import Sample
 from toolchain.comparison import within
 from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
-from toolchain.comparison.pruning import PruneAsked, Start
+from toolchain.comparison.pruning import PruneAsked, Opened
 from toolchain.comparison.recipe import ComparedData
 from toolchain.comparison.within import Stand, prune_within
 from toolchain.cost import cost
@@ -56,7 +56,7 @@ def pruned(model, frames, stand, monkeypatch, tmp_path):
     original = tmp_path / "original.safetensors"
     save_model(original, model, CARD)
     sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
-    start = Start(model=model, card=CARD, sample=sample, seed=1)
+    start = Opened(model=model, card=CARD, sample=sample, seed=1)
     monkeypatch.setattr(within, "opened", lambda asked, models: start)
 
     def bring(method, asked, *, wanted=None, taken=None, shape=None):
@@ -114,7 +114,7 @@ def test_milliseconds_are_a_part_of_what_the_original_takes(pruned, stand, model
 
 
 def test_what_has_the_same_layers_is_read_once(stand, model, frames):
-    start = Start(model=model, card=CARD, sample=Sample(frames=frames, labels=np.zeros(32, np.int64)), seed=1)
+    start = Opened(model=model, card=CARD, sample=Sample(frames=frames, labels=np.zeros(32, np.int64)), seed=1)
     first = stand.beside(start, model, CARD)
     fresh = create_model("resnet1d20", classes=5, length=64)
     assert stand.beside(start, fresh, replace(CARD, training={"other": 1})) is first
