@@ -12,7 +12,7 @@ from torch import nn
 from deploy.progress import Progress, silent
 from toolchain.baselines import plan_in_order, psr_choices, walked_back
 from toolchain.comparison.methods import OURS
-from toolchain.comparison.pruning import PruneAsked, Opened, planned_by
+from toolchain.comparison.pruning import Opened, PruneAsked, planned_by
 from toolchain.latency_budget import Planner, Work, dropped_runs
 from toolchain.models import ModelCard
 from toolchain.pruning import Budget, Choices, Plan, Unit, find_units, similarity_matrix

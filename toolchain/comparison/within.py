@@ -28,8 +28,8 @@ from toolchain.comparison.methods import KINDS
 from toolchain.comparison.planners import planner_of
 from toolchain.comparison.pruning import (
     NEAR,
-    PruneAsked,
     Opened,
+    PruneAsked,
     channels_dropped,
     layers_dropped,
     opened,

@@ -10,7 +10,7 @@ from toolchain.comparison import within
 from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import PruneAsked, Opened
+from toolchain.comparison.pruning import Opened, PruneAsked
 from toolchain.comparison.recipe import ComparedData
 from toolchain.comparison.within import Stand, prune_within
 from toolchain.errors import NoRoomError

@@ -8,7 +8,7 @@ from toolchain.comparison import pruning
 from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import PruneAsked, Opened, prune
+from toolchain.comparison.pruning import Opened, PruneAsked, prune
 from toolchain.comparison.recipe import ComparedData
 from toolchain.cost import cost
 from toolchain.errors import NoRoomError
