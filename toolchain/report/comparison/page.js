@@ -277,7 +277,7 @@
     const texts = cell ? [originOf(cell)] : Object.values(content.origins[row.dataset.line]);
     byId("origin-title").textContent = `${row.querySelector("button.origin").textContent}, ${row.dataset.model} on ${row.dataset.data}, ${row.dataset.budget}`;
     byId("origin-text").replaceChildren(
-      ...(texts.length ? texts : ["There is no number here: no seed of this method is finished."]).map((text) => {
+      ...(texts.length ? texts : ["There is no number here: no seed of this model is finished."]).map((text) => {
         const paragraph = document.createElement("p");
         paragraph.textContent = text;
         return paragraph;
