@@ -8,10 +8,10 @@
 
   // ---- plots: each is drawn when it comes near the window, again when what it shows or its room is another ----
 
-  const chosen = { subject: 0, budget: 0, setting: 0, method: "" };
+  const chosen = { subject: 0, budget: 0, setting: 0, method: "", scope: "" };
   const plots = {
-    latency: () => `latency/${chosen.subject}/${chosen.setting}`,
-    macs: () => `macs/${chosen.subject}`,
+    latency: () => `latency/${chosen.subject}/${chosen.setting}${chosen.scope}`,
+    macs: () => `macs/${chosen.subject}${chosen.scope}`,
     snr: () => `snr/${chosen.subject}/${chosen.budget}`,
     confusion: () => `confusion/${chosen.subject}/${chosen.budget}/${chosen.method}`,
     "confusion-original": () => `confusion/${chosen.subject}/${chosen.budget}/${chosen.method}/original`,
@@ -151,7 +151,7 @@
 
   // ---- choices ----
 
-  const selects = Object.fromEntries(["data", "model", "budget", "setting", "method"].map((name) => [name, byId(`choose-${name}`)]));
+  const selects = Object.fromEntries(["data", "model", "budget", "scope", "setting", "method"].map((name) => [name, byId(`choose-${name}`)]));
 
   function offer(select, options, wanted) {
     select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
@@ -173,6 +173,8 @@
     const before = selects.budget.selectedOptions[0]?.text;
     offer(selects.budget, subject.budgets.map((words, place) => [place, words]), Math.max(0, subject.budgets.indexOf(before)));
     chosen.budget = Number(selects.budget.value || 0);
+    selects.scope.closest("label").hidden = subject.budgets.length < 2;
+    chosen.scope = selects.scope.value && subject.budgets.length > 1 ? `/${chosen.budget}` : "";
     offer(selects.setting, content.settings.map((label, place) => [place, label]), selects.setting.value);
     chosen.setting = Number(selects.setting.value || 0);
     const methods = subject.methods[chosen.budget] || [];
@@ -180,16 +182,17 @@
     chosen.method = selects.method.value;
     byId("name-confusion").textContent = chosen.method;
     byId("controls").hidden = [...byId("controls").querySelectorAll("label")].every((label) => label.hidden);
-    for (const place of document.querySelectorAll(".chosen"))
-      place.textContent = subject.budgets.length ? `${subject.model} on ${subject.data}, ${subject.budgets[chosen.budget]}.` : "";
+    const words = subject.budgets.length ? `${subject.model} on ${subject.data}, ${subject.budgets[chosen.budget]}.` : "";
+    for (const place of document.querySelectorAll(".chosen")) place.textContent = words;
+    for (const place of document.querySelectorAll(".scope")) place.textContent = chosen.scope ? words : "All budgets.";
   }
 
-  for (const name of ["data", "model", "budget", "setting", "method"])
+  for (const name of Object.keys(selects))
     selects[name].addEventListener("change", () => {
       if (name === "method") chosen.method = selects.method.value;
       chooseAgain();
       if (name === "setting") showSetting(chosen.setting);
-      redraw({ method: ["confusion", "confusion-original"], setting: ["latency", "distribution"] }[name]);
+      redraw({ method: ["confusion", "confusion-original"], setting: ["latency", "distribution"], scope: ["latency", "macs"] }[name]);
     });
   byId("bars").addEventListener("change", () => redraw(["latency", "macs"]));
   byId("bands").addEventListener("change", () => redraw(["snr"]));

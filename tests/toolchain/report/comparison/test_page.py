@@ -143,6 +143,27 @@ def test_another_runtime_draws_other_latencies(opened):
     assert until(opened, shown, [False, False, True, True])
 
 
+def test_the_first_two_plots_may_show_one_budget_alone(opened):
+    points = "document.getElementById('plot-macs').data.at(-1).x.length"
+    traces(opened, "macs")
+    assert opened.execute_script(f"return {points}") == 2
+    choose(opened, "choose-scope", "this budget")
+    until(opened, points, 1)
+    until(opened, "document.querySelector('.scope').textContent", "net on tiny, 50 % fewer MACs.")
+    choose(opened, "choose-scope", "all budgets")
+    until(opened, points, 2)
+
+
+def test_a_model_that_failed_says_why(opened):
+    told = opened.execute_script(
+        "const row = [...document.querySelectorAll('#numbers tbody tr')].find("
+        "(one) => one.cells[0].textContent.trim() === 'sfp'); row.querySelector('button.origin').click();"
+        "const text = document.getElementById('origin-text').textContent; document.getElementById('origin').close();"
+        "return [row.querySelector('.remarks').textContent, text]"
+    )
+    assert told == [f"failed with seeds 1, 2, 3: {EVIL}"] * 2
+
+
 def test_another_model_has_its_own_budgets_and_methods(opened):
     choose(opened, "choose-model", "other")
     # One budget is no choice.
