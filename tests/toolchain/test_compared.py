@@ -25,7 +25,8 @@ def changed(tmp_path):
         }  # fmt: skip
         place = {"data": "d", "model": "m", "seed": 1}
         cell = {
-            **place, "method": "layers", "kind": "layers", "budget": "macs_cut=0.5", "judged": judged, "latency": [dict(LATENCY)],
+            **place, "method": "layers", "kind": "layers", "budget": "macs_cut=0.5", "judged": judged,
+            "latency": [dict(LATENCY)],
             "layers": {"units": ["a", "b"], "kept": [1], "boundaries": [0], "scored_by": []},
         }  # fmt: skip
         values = {
