@@ -35,7 +35,7 @@
 
   const widthOf = (box) => (printing ? PAPER_PX : box.clientWidth);
   // Where there is no pointer to rest on a plot, its buttons would lie over it.
-  const hasButtons = () => window.innerWidth >= NARROW_PX;
+  const hasButtons = () => !printing && window.innerWidth >= NARROW_PX;
 
   function layout(figure, width, square) {
     const narrow = width < NARROW_PX;
