@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.remarks import short_remarks
-from toolchain.report.comparison.statistics import Uncrossed
+from toolchain.report.comparison.sensitivity import Uncrossed
 from toolchain.report.comparison.summary import Line, Summary
 from toolchain.report.comparison.wording import (
     NOTHING,

@@ -74,8 +74,9 @@ def _legend(summary: Summary) -> list[str]:
     return [
         "An interval stands in brackets: "
         + "; ".join(f"{name}: {text}" for name, text in BASES.items() if name in ("seeds", "ratios", "processes"))
-        + f". Sensitivity is the SNR at which the accuracy crosses {summary.found.level:.0%}; lost is what the original of "
-        "the same seed does not need. Methods that missed the budget are shown and compared with none."
+        + ". Accuracies are taken to vary by no less than a share of whole frames must. Sensitivity is the SNR at which the "
+        f"accuracy crosses {summary.found.level:.0%}; lost is what the original of the same seed does not need, told where "
+        "all seeds and their originals cross it. Methods that missed the budget are shown and compared with none."
     ]
 
 

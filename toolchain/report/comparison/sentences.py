@@ -42,8 +42,8 @@ def winner_in_words(row: Row, choice: Choice) -> str:
         return f"{choice.winner} ({figure}) is more accurate than {others}.{rest}"
     if len(choice.seeds) == 1:
         return (
-            f"No winner is shown: there is one seed, which shows nothing; with it the highest accuracy is that of "
-            f"{choice.best} ({figure}).{rest}"
+            "No winner is shown: there is one seed that all have, which shows nothing; with it the highest accuracy is that "
+            f"of {choice.best} ({figure}).{rest}"
         )
     others = in_a_row(choice.like_best)
     return f"No winner is shown: {choice.best} ({figure}) cannot be told from {others}.{rest}"

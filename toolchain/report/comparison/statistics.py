@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,8 @@ from toolchain.compared import Judged
 from toolchain.report.comparison.asked import Asked, asked_of
 from toolchain.report.comparison.gathering import Gathered, Kind, Result
 from toolchain.report.comparison.latency import Setting, Timing, timings
+from toolchain.report.comparison.sensitivity import Uncrossed, sensitivity_lost_db, uncrossed_because
 from toolchain.report.comparison.spread import Spread, over_seeds
-
-Uncrossed = Literal["below", "above", "original"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +171,7 @@ def _entry(results: Sequence[Result], level: float, settings: Sequence[Setting],
     judged = {result.seed: result.judged for result in counted if result.judged is not None}
     first = ordered[0]
     classes = next((result.classes for result in counted), ())
-    uncrossed = Counter(why for result in counted if (why := _uncrossed(result, level)) is not None)
+    uncrossed = Counter(why for result in counted if (why := uncrossed_because(result, level)) is not None)
     frames = _least(result.test_frames for result in counted)
     return Entry(
         method=first.method,
@@ -193,7 +191,7 @@ def _entry(results: Sequence[Result], level: float, settings: Sequence[Setting],
         ),
         by_snr=_by_snr(judged, frames),
         worst=_worst(judged, classes),
-        sensitivity_lost_db=None if uncrossed else over_seeds(_sensitivity_lost(counted)),
+        sensitivity_lost_db=None if uncrossed else over_seeds(sensitivity_lost_db(counted)),
         uncrossed=uncrossed,
         macs=_counted(one.macs for one in judged.values()),
         params=_counted(one.params for one in judged.values()),
@@ -242,27 +240,6 @@ def _worst(judged: Mapping[int, Judged], classes: Sequence[str]) -> WorstClass |
     recall = _share(recalls[worst], min(sum(judged[seed].confusion[worst]) for seed in recalls[worst]))
     assert recall is not None  # it has a seed
     return WorstClass(name=classes[worst] if worst < len(classes) else f"class {worst}", recall=recall)
-
-
-def _uncrossed(result: Result, level: float) -> Uncrossed | None:
-    """Why a model has no sensitivity beside that of its original; None where it has."""
-    judged, before = result.judged, result.original.judged if result.original else None
-    if judged is not None and judged.sensitivity_db is None:
-        by_snr = judged.accuracy_by_snr.values()
-        return "above" if by_snr and min(by_snr) >= level else "below"
-    return "original" if before is None or before.sensitivity_db is None else None
-
-
-def _sensitivity_lost(counted: Sequence[Result]) -> dict[int, float]:
-    """By seed, how many dB more the model needs than the original of its seed, where both cross the level."""
-    lost = {}
-    for result in counted:
-        before = result.original.judged if result.original else None
-        if result.judged is None or before is None:
-            continue
-        if result.judged.sensitivity_db is not None and before.sensitivity_db is not None:
-            lost[result.seed] = result.judged.sensitivity_db - before.sensitivity_db
-    return lost
 
 
 def _counted(numbers: Iterable[int]) -> Counted | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import NamedTuple
 
-from toolchain.report.comparison.axes import log_axis
+from toolchain.report.comparison.axes import log_axis, span
 from toolchain.report.comparison.gathering import ORIGINAL, Kind
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.looks import Figure, escaped, faint, legend, look_of, shorter
@@ -91,17 +90,6 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
             front.append(place)
             best = points[place][1]
     return front
-
-
-def span(middles: Sequence[float], bars: Sequence[float], *, room: float) -> tuple[float, float]:
-    """What an axis shows of points with ``bars`` to either side: all the points, and a bar of the median length beside each.
-
-    The one bar of two seeds that is as long as the plot is cut off, or it would press all others together. ``room`` is the
-    least that is left at either end.
-    """
-    low, high = min(middles), max(middles)
-    beyond = (median(bars) if bars else 0.0) + max(0.04 * (high - low), room)
-    return low - beyond, high + beyond
 
 
 def _original_ms(entries: Sequence[Entry], setting: Setting) -> float:

@@ -1,7 +1,7 @@
 import pytest
 
 from toolchain.report.comparison.summary import summary_of
-from toolchain.report.comparison.tradeoff import against_latency, against_macs, pareto, span
+from toolchain.report.comparison.tradeoff import against_latency, against_macs, pareto
 
 
 def test_what_was_timed_in_two_runs_stands_on_one_axis(make):
@@ -21,8 +21,6 @@ def test_what_was_timed_in_two_runs_stands_on_one_axis(make):
 
 
 def test_one_long_bar_presses_no_others_together(make):
-    assert span([1.0, 2.0], [0.1, 0.1, 50.0], room=0.0) == pytest.approx((0.86, 2.14))
-    assert span([1.0], [], room=0.5) == (0.5, 1.5)
     cells = [make.cell("layers", seed, 0.9 + seed / 1000) for seed in (1, 2)]
     cells += [make.cell("psr", seed, 0.88 + seed / 1000) for seed in (1, 2)]
     cells += [make.cell("l1", 1, 0.7), make.cell("l1", 2, 0.99)]
