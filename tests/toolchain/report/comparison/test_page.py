@@ -254,6 +254,16 @@ def test_plots_keep_their_height_when_the_window_gets_narrower(opened):
         opened.set_window_size(1300, 900)
 
 
+def test_the_buttons_of_a_plot_do_not_lie_on_it(opened):
+    traces(opened, "confusion")
+    bar, cells = opened.execute_script(
+        "const box = document.getElementById('plot-confusion');"
+        "const of = (name) => box.querySelector(name).getBoundingClientRect();"
+        "return [of('.modebar-group').bottom, of('.nsewdrag').top]"
+    )
+    assert bar <= cells
+
+
 def test_on_paper_every_plot_is_drawn_and_everything_is_open(opened):
     opened.get(opened.current_url)
     until(opened, "document.readyState", "complete")
