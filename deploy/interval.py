@@ -32,9 +32,10 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     return middle
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+def t_interval(values: Sequence[float], level: float = 0.95, *, floor: float = 0.0) -> tuple[float, float, float]:
     """Return (mean, low, high): the mean of ``values`` and its two-sided t interval at ``level``.
 
+    The values' standard deviation is taken to be ``floor`` at least: two that agree by chance are not known exactly.
     Raises ValueError for fewer than two values: one value says nothing of its own spread.
     """
     count = len(values)
@@ -42,7 +43,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
         raise ValueError(f"an interval needs at least 2 values, got {count}")
     mean = math.fsum(values) / count
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    half = student_t_quantile(0.5 + 0.5 * level, count - 1) * math.sqrt(variance / count)
+    deviation = max(math.sqrt(variance), floor)
+    half = student_t_quantile(0.5 + 0.5 * level, count - 1) * deviation / math.sqrt(count)
     return mean, mean - half, mean + half
 
 
@@ -59,6 +61,17 @@ def share_interval(share: float, count: int, level: float = 0.95) -> tuple[float
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     scale = 1 + z * z / count
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def resolution(count: int) -> float:
+    """Return the standard deviation that a share of ``count`` cases has at the least: that of rounding it to 1 / ``count``.
+
+    It is a floor of what shares vary by, 1 / (count * sqrt(12)); of the difference of two shares it is sqrt(2) times that.
+    Raises ValueError for no cases.
+    """
+    if count < 1:
+        raise ValueError(f"no share is taken of {count} cases")
+    return 1.0 / (count * math.sqrt(12.0))
 
 
 def _within(t: float, degrees_of_freedom: int) -> float:

@@ -7,10 +7,12 @@ the same original, are fine-tuned alike, and are measured in turns in one run.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeFloat, model_validator
 
 from deploy.regular_file import read_whole
 from deploy.strict_reading import Strict, read_strictly
@@ -21,6 +23,12 @@ FILE = "compare.json"
 # A thousand cells have some ten MiB.
 MOST_BYTES = 1 << 29
 Share = Annotated[float, Field(ge=0, le=1)]
+# Beyond any model, device or set, and short of where arithmetic ends.
+Count = Annotated[int, Field(ge=1, le=10**15)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**15)]
+Milliseconds = Annotated[float, Field(ge=1e-9, le=1e12)]
+Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]
+Decibels = Annotated[float, Field(ge=-1000, le=1000)]
 Kind = Literal["layers", "channels", "scratch"]
 
 
@@ -38,15 +46,15 @@ class Latency(Strict):
     precision: str
     target: str
     host: str
-    batch: PositiveInt
-    threads: PositiveInt
-    p50_ms: PositiveFloat
-    p50_interval_ms: tuple[PositiveFloat, PositiveFloat]
-    p99_ms: PositiveFloat
-    times_as_fast: PositiveFloat
-    times_interval: tuple[PositiveFloat, PositiveFloat]
-    percentiles_ms: tuple[PositiveFloat, ...] = Field(min_length=101, max_length=101)
-    processes: PositiveInt
+    batch: Count
+    threads: Count
+    p50_ms: Milliseconds
+    p50_interval_ms: tuple[Milliseconds, Milliseconds]
+    p99_ms: Milliseconds
+    times_as_fast: Ratio
+    times_interval: tuple[Ratio, Ratio]
+    percentiles_ms: tuple[Milliseconds, ...] = Field(min_length=101, max_length=101)
+    processes: Count
     stable: bool
     load_average: float | None = None
     run: str
@@ -56,26 +64,47 @@ class Latency(Strict):
 class Judged(Strict):
     """How good a model is on the test split, and what it costs.
 
-    ``accuracy_by_snr`` is by SNR in dB, as text; ``confusion`` counts, rows the true class; ``sensitivity_db`` is None where
-    the level is not crossed.
+    ``accuracy_by_snr`` is by SNR in dB, as text; ``confusion`` counts, rows the true class, and is square; ``sensitivity_db``
+    is None where the level is not crossed.
     """
 
     accuracy: Share
     validation_accuracy: Share
     accuracy_by_snr: dict[str, Share]
-    confusion: tuple[tuple[NonNegativeInt, ...], ...]
-    sensitivity_db: float | None
-    params: PositiveInt
-    macs: PositiveInt
+    confusion: tuple[tuple[CountOrZero, ...], ...]
+    sensitivity_db: Decibels | None
+    params: Count
+    macs: Count
+
+    @model_validator(mode="after")
+    def _by_snr_and_square(self) -> Judged:
+        for text in self.accuracy_by_snr:
+            if not _is_decibels(text):
+                raise ValueError(f"accuracy_by_snr: got {text!r:.40}, expected SNRs in dB from -1000 to 1000, as text")
+        widths = {len(row) for row in self.confusion}
+        if widths - {len(self.confusion)}:
+            raise ValueError(
+                f"confusion: got {len(self.confusion)} rows of {', '.join(map(str, sorted(widths)))} counts, expected as many "
+                "of one as of the other"
+            )
+        return self
 
 
 class Layers(Strict):
     """A plan of layers: the ``units`` by name, the indices of the ``kept`` ones and of the first of each block."""
 
     units: tuple[str, ...]
-    kept: tuple[NonNegativeInt, ...]
-    boundaries: tuple[NonNegativeInt, ...]
+    kept: tuple[CountOrZero, ...]
+    boundaries: tuple[CountOrZero, ...]
     scored_by: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _of_units(self) -> Layers:
+        for name in ("kept", "boundaries"):
+            beyond = [index for index in getattr(self, name) if index >= len(self.units)]
+            if beyond:
+                raise ValueError(f"{name}: got index {beyond[0]}, expected less than the {len(self.units)} units")
+        return self
 
 
 class Original(Strict):
@@ -83,9 +112,9 @@ class Original(Strict):
 
     data: str
     model: str
-    seed: NonNegativeInt
+    seed: CountOrZero
     classes: tuple[str, ...] = ()
-    frames: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    frames: dict[str, CountOrZero] = Field(default_factory=dict)
     judged: Judged | None = None
     latency: tuple[Latency, ...] = ()
     seconds: NonNegativeFloat = 0.0
@@ -108,10 +137,10 @@ class Cell(Strict):
     data: str
     model: str
     budget: str
-    seed: NonNegativeInt
-    asked: PositiveFloat | None = None
-    wanted: PositiveFloat | None = None
-    reached: PositiveFloat | None = None
+    seed: CountOrZero
+    asked: Ratio | None = None
+    wanted: Ratio | None = None
+    reached: Ratio | None = None
     within: bool = True
     untuned_accuracy: Share | None = None
     judged: Judged | None = None
@@ -123,6 +152,12 @@ class Cell(Strict):
     worker: str = ""
     failed: str | None = None
     unmeasured: str | None = None
+
+    @model_validator(mode="after")
+    def _a_model_or_why_not(self) -> Cell:
+        if self.judged is None and self.failed is None:
+            raise ValueError("holds neither what was judged nor why it failed, expected one of them")
+        return self
 
 
 class Compared(Strict):
@@ -141,7 +176,17 @@ class Compared(Strict):
     runtimes: tuple[str, ...] = Field(min_length=1)
     originals: tuple[Original, ...]
     cells: tuple[Cell, ...]
-    missing: NonNegativeInt = 0
+    missing: CountOrZero = 0
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Compared:
+        originals = Counter((one.model, one.data, f"seed {one.seed}") for one in self.originals)
+        cells = Counter((one.method, one.model, one.data, one.budget, f"seed {one.seed}") for one in self.cells)
+        for what, places in (("originals", originals), ("cells", cells)):
+            twice = [place for place, times in places.items() if times > 1]
+            if twice:
+                raise ValueError(f"{what}: {', '.join(twice[0])} is there more than once, expected once")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -164,3 +209,11 @@ def read_compared(folder: Path) -> Compared:
     if isinstance(values, dict) and values.get("schema") != SCHEMA:
         raise RunError(f"{path}: its schema is {values.get('schema')}, this version reads {SCHEMA}; compare again")
     return read_strictly(Compared, values, where=str(path), error=RunError)
+
+
+def _is_decibels(text: str) -> bool:
+    try:
+        # Of "nan" no comparison is true.
+        return math.fabs(float(text)) <= 1000
+    except ValueError:
+        return False

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deploy.interval import share_interval, student_t_quantile, t_interval
+from deploy.interval import resolution, share_interval, student_t_quantile, t_interval
 
 
 @pytest.mark.parametrize("degrees_of_freedom", [1, 2, 3, 4, 5, 9, 10, 29, 100, 999, 1000])
@@ -52,3 +52,18 @@ def test_interval_of_a_share_is_that_of_scipy(correct, count, level):
 def test_what_is_no_share_has_no_interval(share, count):
     with pytest.raises(ValueError, match="no interval of a share"):
         share_interval(share, count)
+
+
+def test_values_that_agree_are_as_exact_as_their_floor():
+    assert t_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+    mean, low, high = t_interval([0.5, 0.5, 0.5], floor=0.01)
+    assert (mean, high - mean) == (0.5, pytest.approx(mean - low))
+    assert high - mean == pytest.approx(stats.t.ppf(0.975, 2) * 0.01 / math.sqrt(3))
+    assert t_interval([0.1, 0.5], floor=0.01) == t_interval([0.1, 0.5])
+
+
+def test_the_resolution_of_a_share_is_that_of_rounding_it():
+    drawn = np.random.default_rng(0).uniform(size=200_000)
+    assert resolution(50) == pytest.approx(np.std(np.round(drawn * 50) / 50 - drawn), rel=0.01)
+    with pytest.raises(ValueError, match="no share"):
+        resolution(0)

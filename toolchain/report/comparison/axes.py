@@ -1,9 +1,10 @@
-"""Logarithmic axes whose ticks say whole numbers: Plotly's own say a digit here and a power there."""
+"""Axes: how far they go, and logarithmic ones whose ticks say whole numbers (Plotly's say a digit here, a power there)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 # Of a decade: as many as have room.
@@ -35,6 +36,17 @@ def log_ticks(low: float, high: float) -> list[float]:
         below = max(number for number, tick in enumerate(every) if tick <= low)
         return every[below : below + 2]
     return every[max(0, inside[0] - 1) : inside[-1] + 2]
+
+
+def span(middles: Sequence[float], bars: Sequence[float], *, room: float) -> tuple[float, float]:
+    """What an axis shows of points with ``bars`` to either side: all the points, and a bar of the median length beside each.
+
+    The one bar of two seeds that is as long as the plot is cut off, or it would press all others together. ``room`` is the
+    least that is left at either end.
+    """
+    low, high = min(middles), max(middles)
+    beyond = (median(bars) if bars else 0.0) + max(0.04 * (high - low), room)
+    return low - beyond, high + beyond
 
 
 def _short(value: float) -> str:

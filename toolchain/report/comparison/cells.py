@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolchain.report.comparison.claims import why_left_out
 from toolchain.report.comparison.latency import Setting
+from toolchain.report.comparison.remarks import short_remarks
+from toolchain.report.comparison.sensitivity import Uncrossed
 from toolchain.report.comparison.summary import Line, Summary
 from toolchain.report.comparison.wording import (
     NOTHING,
+    beside,
     counted,
     interval_of_shares,
     interval_signed,
     interval_significant,
     percent,
     range_of,
+    several,
     signed,
     significant,
 )
@@ -43,6 +46,12 @@ JUDGED = {
 }
 TIMED = {"p50": "median latency, ms", "times": "times as fast"}
 _MISSING = Number(NOTHING)
+# Why there is no sensitivity.
+_UNCROSSED: dict[Uncrossed, str] = {
+    "below": "ends below the level",
+    "above": "above the level at every SNR",
+    "original": "its original does not cross the level",
+}
 
 
 def judged_numbers(line: Line) -> dict[str, Number]:
@@ -53,9 +62,7 @@ def judged_numbers(line: Line) -> dict[str, Number]:
         found["accuracy"] = Number(f"{100 * share.mean:.2f}", interval_of_shares(share), share.mean, "accuracy")
     if line.against:
         points = line.against.points
-        found["points"] = Number(
-            signed(points.mean), interval_signed(points), points.mean, "points", line.against.verdict
-        )
+        found["points"] = Number(signed(points.mean), interval_signed(points), points.mean, "points")
     if entry.worst:
         recall = entry.worst.recall
         found["worst"] = Number(
@@ -63,10 +70,9 @@ def judged_numbers(line: Line) -> dict[str, Number]:
         )
     if entry.sensitivity_lost_db and entry.kind != "original":
         lost = entry.sensitivity_lost_db
-        note = f"level not crossed: {entry.not_crossed} of {len(entry.counted)}" if entry.not_crossed else ""
-        found["sensitivity"] = Number(signed(lost.mean), interval_signed(lost), lost.mean, "sensitivity", note)
-    elif entry.counted and entry.not_crossed and entry.kind != "original":
-        found["sensitivity"] = Number(NOTHING, note="level not crossed", origin="sensitivity")
+        found["sensitivity"] = Number(signed(lost.mean), interval_signed(lost), lost.mean, "sensitivity")
+    elif entry.uncrossed and entry.kind != "original":
+        found["sensitivity"] = Number(NOTHING, note=uncrossed_in_words(line), origin="sensitivity")
     if entry.macs:
         found["macs"] = Number(counted(entry.macs), range_of(entry.macs), entry.macs.mean, "macs")
     if entry.params:
@@ -99,15 +105,31 @@ def timed_numbers(summary: Summary, line: Line, setting: Setting) -> dict[str, N
 
 
 def seeds_in_words(line: Line) -> str:
-    """How many seeds the numbers are of; of how many, where not all."""
+    """How many seeds the numbers are of; of how many that were asked for, where not all."""
     entry = line.entry
-    done, asked = len(entry.counted), len(entry.results)
+    done, asked = len(entry.counted), len({result.seed for result in entry.results} | set(entry.unfinished))
     return str(done) if done == asked else f"{done} of {asked}"
 
 
+def uncrossed_in_words(line: Line) -> str:
+    """Why the sensitivity lost is not known; of how many seeds, where not of all."""
+    entry = line.entry
+    count = len(entry.counted)
+    return "; ".join(
+        _UNCROSSED[why] if many == count else f"{_UNCROSSED[why]}: {many} of {several(count, 'seed')}"
+        for why, many in entry.uncrossed.items()
+    )
+
+
 def state_in_words(line: Line) -> str:
-    """What keeps a line from being compared; nothing where nothing does."""
-    return why_left_out(line.entry)
+    """What has to be known of a line beside its numbers; nothing where nothing has."""
+    return short_remarks(line.entry)
+
+
+def macs_aside(line: Line) -> str:
+    """How many more or fewer MACs a line has than its baseline; nothing where they are about alike."""
+    aside = beside(line.entry.macs, line.base.macs) if line.base and line.against else ""
+    return f"with {aside}" if aside else ""
 
 
 def verdict_in_words(summary: Summary, line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     }
     if len(names) <= MOST_WRITTEN:
         trace["texttemplate"] = "%{text}"
-        trace["text"] = [[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in shares]
+        trace["text"] = [[f"{math.floor(value + 0.5)}" if value >= 0.5 else "" for value in row] for row in shares]
     return {
         "data": [trace],
         "layout": {

@@ -11,6 +11,9 @@ from toolchain.report.comparison.looks import Figure, Look, escaped, faint, lege
 from toolchain.report.comparison.statistics import Entry
 from toolchain.report.comparison.wording import several
 
+# Accuracies in percent that are no lower need no axis down to 0.
+FAR = 20
+
 
 def by_snr(entries: Sequence[Entry], *, level: float, emphasised: Sequence[str]) -> Figure:
     """Mean accuracy against SNR, a line a method, with the band of its interval where it has more than one seed.
@@ -65,7 +68,7 @@ def by_snr(entries: Sequence[Entry], *, level: float, emphasised: Sequence[str])
         "data": bands + lines,
         "layout": {
             "xaxis": {"title": {"text": "SNR in dB"}, "zeroline": False},
-            "yaxis": {"title": {"text": "accuracy on the test split, %"}, "range": [-2, 102]},
+            "yaxis": {"title": {"text": "accuracy on the test split, %"}, "range": _shown(lines)},
             "hovermode": "closest",
             "shapes": [
                 {
@@ -112,6 +115,13 @@ def distribution(entries: Sequence[Entry], setting: Setting, label: str) -> Figu
             "hovermode": "closest",
         },
     }
+
+
+def _shown(lines: Sequence[Figure]) -> list[float]:
+    """From 0 to 100 % with some room; of what stays far from 0 only its part."""
+    values = [value for line in lines for value in line["y"]]
+    low, high = min(values, default=0.0), max(values, default=100.0)
+    return [-2, 102] if low < FAR else [low - 0.15 * (high - low) - 1, min(102.0, high + 0.05 * (high - low) + 1)]
 
 
 def _line(look: Look) -> Figure:

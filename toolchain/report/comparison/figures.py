@@ -47,9 +47,10 @@ def subjects_of(summary: Summary) -> tuple[Subject, ...]:
 def figures_of(summary: Summary) -> dict[str, Figure]:
     """The figures that there is something to draw in.
 
-    Keys: ``macs/SUBJECT``, ``latency/SUBJECT/SETTING``, ``snr/SUBJECT/BUDGET``, ``plan/SUBJECT/BUDGET``,
-    ``distribution/SUBJECT/BUDGET/SETTING``, ``confusion/SUBJECT/BUDGET/METHOD`` and, for the originals of the same seeds,
-    ``confusion/SUBJECT/BUDGET/METHOD/original``; all but METHOD are places.
+    Keys: ``macs/SUBJECT`` and ``latency/SUBJECT/SETTING``, of all budgets, with ``/BUDGET`` of one alone;
+    ``snr/SUBJECT/BUDGET``, ``plan/SUBJECT/BUDGET``, ``distribution/SUBJECT/BUDGET/SETTING``,
+    ``confusion/SUBJECT/BUDGET/METHOD`` and, for the originals of the same seeds, ``confusion/SUBJECT/BUDGET/METHOD/original``;
+    all but METHOD are places.
     """
     return {key: figure for key, figure in _figures(summary) if figure is not None and figure["data"]}
 
@@ -58,13 +59,16 @@ def _figures(summary: Summary) -> Iterator[tuple[str, Figure | None]]:
     emphasised = (ORIGINAL, "layers", summary.baseline)
     for place, subject in enumerate(subjects_of(summary)):
         entries = subject.entries
-        if any(entry.macs for entry in entries):
-            yield f"macs/{place}", against_macs(entries)
+        yield f"macs/{place}", against_macs(entries)
         for number, (setting, label) in enumerate(summary.labels.items()):
-            if any(setting in entry.timings for entry in entries):
-                yield f"latency/{place}/{number}", against_latency(entries, setting, label)
+            yield f"latency/{place}/{number}", against_latency(entries, setting, label)
         for budget, row in enumerate(subject.rows):
             beside = [*([subject.original] if subject.original else []), *row.entries]
+            # Of the only budget it would be the same again.
+            if len(subject.rows) > 1:
+                yield f"macs/{place}/{budget}", against_macs(beside)
+                for number, (setting, label) in enumerate(summary.labels.items()):
+                    yield f"latency/{place}/{number}/{budget}", against_latency(beside, setting, label)
             yield (
                 f"snr/{place}/{budget}",
                 by_snr(beside, level=summary.found.level, emphasised=emphasised),

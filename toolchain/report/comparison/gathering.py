@@ -39,12 +39,24 @@ class Result:
     latency: tuple[Latency, ...]
     failed: str | None
     unmeasured: str | None
+    inner: bool
     original: Original | None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that its confusion counts, in their order."""
         return self.original.classes if self.original else ()
+
+    @property
+    def test_frames(self) -> int | None:
+        """How many frames it was judged on, as its confusion counts them; None where neither that nor the original tells."""
+        told = sum(map(sum, self.judged.confusion)) if self.judged else 0
+        return told or (self.original.frames.get("test") if self.original else None) or None
+
+    @property
+    def validation_frames(self) -> int | None:
+        """How many frames it was looked at before it was done; None where the original does not tell."""
+        return (self.original.frames.get("validation") if self.original else None) or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +144,7 @@ def _of_original(comparison: str, one: Original) -> Result:
         latency=one.latency,
         failed=one.failed,
         unmeasured=None,
+        inner=False,
         original=one,
     )
 
@@ -154,6 +167,7 @@ def _of_cell(comparison: str, cell: Cell, original: Original | None) -> Result:
         latency=cell.latency,
         failed=cell.failed,
         unmeasured=cell.unmeasured,
+        inner=cell.inner,
         original=original,
     )
 
@@ -175,6 +189,9 @@ def _refuse_other_originals(compared: Sequence[Compared]) -> None:
     held: dict[tuple[str, str, int], tuple[str, Original]] = {}
     for one in compared:
         for original in one.originals:
+            if original.judged is None:
+                # Failed, or not done yet: nothing was pruned from it.
+                continue
             name, other = held.setdefault((original.data, original.model, original.seed), (one.name, original))
             # Timed twice it is still the same model; judged otherwise it is not.
             if (other.judged, other.classes) != (original.judged, original.classes):

@@ -1,7 +1,7 @@
 """How a method looks, the same in every plot: its colour, its marker, its line.
 
-Colour alone never tells two methods apart: layer methods are discs and whole lines, each channel method has a marker and a
-dash of its own. Colours: Okabe and Ito's for layers, Paul Tol's "muted" for channels, both made for colour-blind readers.
+Colour alone never tells two methods apart: each that is known here has a marker and a dash of its own. Colours: Okabe and
+Ito's for layers, Paul Tol's "muted" for channels, both made for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Look:
 
 
 _LOOKS = {
-    "original": Look("#111111", "star", "dash", 2.0),
+    "original": Look("#111111", "star", "14px,3px", 2.0),
     "layers": Look("#0050D8", "circle", "solid", 3.4),
-    "psr": Look("#D55E00", "circle"),
-    "random-layers": Look("#7F8C9A", "circle"),
-    "sr-init": Look("#E69F00", "circle"),
-    "lcp": Look("#009E73", "circle"),
+    "psr": Look("#D55E00", "star-diamond", "12px,2px,2px,2px"),
+    "random-layers": Look("#7F8C9A", "octagon", "2px,2px"),
+    "sr-init": Look("#E69F00", "hexagram", "7px,2px,2px,2px,2px,2px"),
+    "lcp": Look("#009E73", "cross", "5px,2px"),
     "l1": Look("#332288", "square", "dash"),
     "l2": Look("#88CCEE", "diamond", "dot"),
     "fpgm": Look("#CC6677", "triangle-up", "dashdot"),
@@ -49,7 +49,7 @@ _LOOKS = {
     "taylor": Look("#AA4499", "triangle-left", "3px,3px"),
     "lamp": Look("#999933", "triangle-right", "longdashdot"),
     "random-channels": Look("#BDA94E", "hourglass", "1px,3px"),
-    "scratch": Look("#555555", "x", "dot"),
+    "scratch": Look("#555555", "x", "1px,6px"),
 }
 # For a method that is not known here, by its place.
 _MORE = ("#AA3377", "#4477AA", "#66AA55", "#BB8855", "#667788")

@@ -10,18 +10,20 @@ from toolchain.report.comparison.cells import (
     TIMED,
     Number,
     judged_numbers,
+    macs_aside,
     seeds_in_words,
     state_in_words,
     timed_numbers,
     verdict_in_words,
 )
-from toolchain.report.comparison.claims import chance_in_words, claims, row_in_words, tally, winner_in_words
+from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.origin import host_in_words
-from toolchain.report.comparison.provenance import failures, flat_recipe, runs
+from toolchain.report.comparison.provenance import failures, flat_recipe, left_out_of_intervals, runs, unmeasured
+from toolchain.report.comparison.sentences import chance_in_words, row_in_words, tally, winner_in_words
 from toolchain.report.comparison.spread import BASES
 from toolchain.report.comparison.statistics import Row
-from toolchain.report.comparison.summary import Summary
-from toolchain.report.comparison.wording import budget_in_words, several
+from toolchain.report.comparison.summary import Line, Summary
+from toolchain.report.comparison.wording import NOTHING, budget_in_words, ranges, several, significant
 
 
 def markdown(summary: Summary) -> str:
@@ -32,7 +34,7 @@ def markdown(summary: Summary) -> str:
         for row, choice in zip(summary.rows, summary.choices, strict=True)
     ] or ["No cell is there yet."]
     lines += ["", plain(chance_in_words(summary)), "", "## Channels beside layers", "", plain(tally(summary)), ""]
-    for claim in claims(summary):
+    for claim in summary.claims:
         subject = plain(row_in_words(claim.data, claim.model, claim.budget))
         lines += [f"**{subject}**, channel methods beside {plain(claim.champion)}:", ""]
         lines += [f"- accuracy {said}: {plain(methods)}" for said, methods in claim.accuracy]
@@ -41,7 +43,7 @@ def markdown(summary: Summary) -> str:
         lines.append("")
     lines += ["## All numbers", "", *_legend(summary), ""]
     for row in (*summary.originals, *summary.rows):
-        lines += [*_table(summary, row), ""]
+        lines += [*_table(summary, row), "", *_by_snr(row), *_plans(row)]
     return "\n".join([*lines, *_sources(summary)])
 
 
@@ -55,11 +57,12 @@ def plain(text: str) -> str:
 
 def _opening(summary: Summary) -> list[str]:
     found = summary.found
-    done = sum(len(line.entry.counted) for line in summary.lines)
+    pruned = sum(len(entry.counted) for row in summary.rows for entry in row.entries)
+    originals = sum(len(entry.counted) for row in summary.originals for entry in row.entries)
     missing = f" **{several(found.missing, 'cell')} not done yet: this is preliminary.**" if found.missing else ""
     return [
-        f"{several(done, 'finished model')} of {several(len(summary.methods) - 1, 'method')}; the others are held against "
-        f"{plain(summary.baseline)}.{missing}",
+        f"{several(pruned, 'finished model')} of {several(len(summary.methods) - 1, 'method')}, made of "
+        f"{several(originals, 'original')}; the others are held against {plain(summary.baseline)}.{missing}",
         "",
         "Accuracy is measured on the test split, which nothing was chosen on. MACs and parameters are counted. A winner is "
         "named only where its paired difference (same seed, same original) to every other method has a 95 % interval above "
@@ -71,15 +74,17 @@ def _legend(summary: Summary) -> list[str]:
     return [
         "An interval stands in brackets: "
         + "; ".join(f"{name}: {text}" for name, text in BASES.items() if name in ("seeds", "ratios", "processes"))
-        + f". Sensitivity is the SNR at which the accuracy crosses {summary.found.level:.0%}; lost is what the original of "
-        "the same seed does not need. Methods that missed the budget are shown and compared with none."
+        + ". Accuracies are taken to vary by no less than a share of whole frames must. Sensitivity is the SNR at which the "
+        f"accuracy crosses {summary.found.level:.0%}; lost is what the original of the same seed does not need, told where "
+        "all seeds and their originals cross it. Methods that missed the budget are shown and compared with none."
     ]
 
 
 def _table(summary: Summary, row: Row) -> Iterable[str]:
     settings = [setting for setting in summary.settings if any(setting in entry.timings for entry in row.entries)]
     head = ["method", "seeds", *(name.format(baseline=plain(summary.baseline)) for name in JUDGED.values()), "verdict"]
-    head += [f"{name}, {plain(summary.labels[setting])}" for setting in settings for name in TIMED.values()]
+    timed_heads = (*TIMED.values(), "99th percentile, ms")
+    head += [f"{name}, {plain(summary.labels[setting])}" for setting in settings for name in timed_heads]
     head.append("")
     subject = plain(f"{row.model} on {row.data}")
     yield f"### {subject}: {plain(budget_in_words(row.budget))}"
@@ -89,21 +94,56 @@ def _table(summary: Summary, row: Row) -> Iterable[str]:
     for line in summary.lines:
         if line.entry in row.entries:
             numbers = [*judged_numbers(line).values()]
-            timed = [number for setting in settings for number in timed_numbers(summary, line, setting).values()]
+            timed = [
+                number
+                for setting in settings
+                for number in (*timed_numbers(summary, line, setting).values(), _p99(line, setting))
+            ]
             yield _joined(
                 [
                     plain(line.entry.method),
                     seeds_in_words(line),
                     *map(_number, numbers),
-                    verdict_in_words(summary, line),
+                    f"{verdict_in_words(summary, line)} {macs_aside(line)}".rstrip(),
                     *map(_number, timed),
                     plain(state_in_words(line)),
                 ]
             )
 
 
+def _p99(line: Line, setting: Setting) -> Number:
+    timing = line.entry.timings.get(setting)
+    return Number(significant(timing.p99_ms) if timing else NOTHING)
+
+
+def _by_snr(row: Row) -> Iterable[str]:
+    """The mean accuracy at each SNR, a line a method."""
+    entries = [entry for entry in row.entries if entry.by_snr]
+    snrs_db = sorted({snr_db for entry in entries for snr_db in entry.by_snr})
+    if not entries:
+        return
+    yield _joined(["accuracy in % at SNR, dB", *(f"{snr_db:g}" for snr_db in snrs_db)])
+    yield _joined(["---", *(["---:"] * len(snrs_db))])
+    for entry in entries:
+        shares = (entry.by_snr.get(snr_db) for snr_db in snrs_db)
+        yield _joined([plain(entry.method), *(f"{100 * share.mean:.1f}" if share else NOTHING for share in shares)])
+    yield ""
+
+
+def _plans(row: Row) -> Iterable[str]:
+    """Which units each layer method keeps, counted from the input."""
+    plans = [(entry, result, result.layers) for entry in row.entries for result in entry.results if result.layers]
+    for entry, result, layers in plans:
+        yield (
+            f"- {plain(entry.method)}, seed {result.seed}: keeps {len(layers.kept)} of {several(len(layers.units), 'unit')}, "
+            f"{ranges(layers.kept) or 'none'}"
+        )
+    if plans:
+        yield ""
+
+
 def _number(number: Number) -> str:
-    aside = f"({number.note})" if number.note in ("unstable", "its run's interval") else ""
+    aside = f"({plain(number.note)})" if number.note else ""
     return " ".join(part for part in (plain(number.text), plain(number.interval), aside) if part)
 
 
@@ -113,6 +153,7 @@ def _joined(cells: Sequence[str]) -> str:
 
 def _sources(summary: Summary) -> list[str]:
     lines = ["## Where the numbers come from", ""]
+    lines += [f"{plain(sentence)}\n" for sentence in left_out_of_intervals(summary)]
     for one in summary.found.compared:
         lines += [f"### {plain(one.name)}", "", f"Latencies measured on: {plain(host_in_words(one))}.", ""]
         lines += [f"- {plain(key)}: {plain(value)}" for key, value in flat_recipe(one.recipe)]
@@ -123,7 +164,12 @@ def _sources(summary: Summary) -> list[str]:
         lines.append(_joined(["---", "---", "---", "---:", "---:"]))
         lines += [_joined([plain(part) for part in run]) for run in found]
         lines.append("")
-    bad = failures(summary)
-    if bad:
-        lines += ["### What failed", "", *(f"- {plain(which)}: {plain(why)}" for which, why in bad), ""]
+    for head, reasons in (("What failed", failures(summary)), ("What could not be timed", unmeasured(summary))):
+        if reasons:
+            lines += [
+                f"### {head}",
+                "",
+                *(f"- {plain(why)}: {plain('; '.join(places))}" for why, places in reasons),
+                "",
+            ]
     return lines

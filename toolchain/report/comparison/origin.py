@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from toolchain.compared import Compared
+from toolchain.report.comparison.cells import uncrossed_in_words
 from toolchain.report.comparison.gathering import ORIGINAL, Result
 from toolchain.report.comparison.latency import Setting
+from toolchain.report.comparison.remarks import remarks
 from toolchain.report.comparison.spread import BASES, Spread
 from toolchain.report.comparison.statistics import Entry
 from toolchain.report.comparison.summary import Line, Summary
@@ -14,18 +16,23 @@ from toolchain.report.comparison.wording import budget_in_words, percent, signed
 
 
 def origins(summary: Summary, line: Line) -> dict[str, str]:
-    """The origin of each number of a line, as lines of text under the number's name; latencies by their setting's place."""
+    """The origin of each number of a line, as lines of text under the number's name; latencies by their setting's place.
+
+    What has to be known of the line stands under "remarks".
+    """
     entry = line.entry
+    told = {"remarks": "\n".join(remarks(entry))} if remarks(entry) else {}
     if not entry.counted:
-        return {}
+        return told
+    frames = f", of {entry.test_frames:,} frames" if entry.test_frames else ""
     found = {
-        "accuracy": _of_spread(entry, "Accuracy on the test split, measured", entry.accuracy, percent),
+        "accuracy": _of_spread(entry, f"Accuracy on the test split{frames}, measured", entry.accuracy, percent),
         "macs": _of_count(entry, "Multiply-accumulates of one frame, counted from the layers, not measured", "macs"),
         "params": _of_count(entry, "Parameters, counted, not measured", "params"),
         "sensitivity": _of_spread(
             entry,
             f"SNR in dB at which the accuracy crosses {summary.found.level:.0%}, less that of the original of the same seed; "
-            "from the measured accuracy by SNR",
+            "from the measured accuracy by SNR" + (f"; {uncrossed_in_words(line)}" if entry.uncrossed else ""),
             entry.sensitivity_lost_db,
             signed,
         ),
@@ -39,9 +46,13 @@ def origins(summary: Summary, line: Line) -> dict[str, str]:
     if entry.worst:
         what = f"Recall of {entry.worst.name}, the class with the lowest mean recall, on the test split, measured"
         found["worst"] = _of_spread(entry, what, entry.worst.recall, percent)
-    if line.against:
-        what = f"Accuracy less that of {summary.baseline}, in points, paired: models of the same original and seed"
-        found["points"] = _of_spread(entry, what, line.against.points, signed)
+    if line.against and line.base:
+        points = line.against.points
+        pairs = [result for one in (entry, line.base) for result in one.counted if result.seed in points.by_seed]
+        what = (
+            f"Accuracy less that of {summary.baseline}{frames}, in points, paired: models of the same original and seed"
+        )
+        found["points"] = "\n".join([*_told(what, points, signed), *_models(pairs)])
     for place, setting in enumerate(summary.settings):
         if setting in entry.timings:
             found[f"p50-{place}"] = _of_latency(
@@ -54,7 +65,7 @@ def origins(summary: Summary, line: Line) -> dict[str, str]:
                 "The original's median latency over this one's, both measured in turns in the same processes",
                 "times",
             )
-    return found
+    return found | told
 
 
 def host_in_words(compared: Compared) -> str:
@@ -64,12 +75,14 @@ def host_in_words(compared: Compared) -> str:
     return ", ".join(str(part) for part in named if part) or "unknown"
 
 
-def _of_spread(entry: Entry, what: str, spread: Spread | None, write: object) -> str:
-    assert callable(write)
-    if spread is None:
-        return "\n".join([f"{what}: of no seed", *_models(entry.counted)])
+def _of_spread(entry: Entry, what: str, spread: Spread | None, write: Callable[[float], str]) -> str:
+    told = [f"{what}: of no seed"] if spread is None else _told(what, spread, write)
+    return "\n".join([*told, *_models(entry.counted)])
+
+
+def _told(what: str, spread: Spread, write: Callable[[float], str]) -> list[str]:
     values = ", ".join(f"seed {seed}: {write(value)}" for seed, value in spread.by_seed.items())
-    return "\n".join([what, f"n = {len(spread.by_seed)}; {BASES[spread.basis]}", values, *_models(entry.counted)])
+    return [what, f"n = {len(spread.by_seed)}; {BASES[spread.basis]}", values]
 
 
 def _of_count(entry: Entry, what: str, name: str) -> str:
@@ -99,10 +112,10 @@ def _of_latency(summary: Summary, entry: Entry, setting: Setting, what: str, num
 
 
 def _models(results: Sequence[Result]) -> list[str]:
-    """The models that a number is of, a line a comparison."""
+    """The models that a number is of, a line a comparison and method."""
     found = []
-    for name in dict.fromkeys(result.comparison for result in results):
-        these = [result for result in results if result.comparison == name]
+    for name, method in dict.fromkeys((result.comparison, result.method) for result in results):
+        these = [result for result in results if (result.comparison, result.method) == (name, method)]
         one = these[0]
         what = "original" if one.method == ORIGINAL else f"{one.method}, {one.budget} ({budget_in_words(one.budget)})"
         seeds = ", ".join(str(result.seed) for result in these)

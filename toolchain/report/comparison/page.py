@@ -14,16 +14,18 @@ from toolchain.report.comparison.cells import (
     JUDGED,
     TIMED,
     judged_numbers,
+    macs_aside,
     seeds_in_words,
     state_in_words,
     timed_numbers,
     verdict_in_words,
 )
-from toolchain.report.comparison.claims import OURS, chance_in_words, claims, row_in_words, tally, winner_in_words
+from toolchain.report.comparison.claims import OURS
 from toolchain.report.comparison.figures import figures_of, subjects_of
 from toolchain.report.comparison.looks import GROUPS, Figure, look_of
 from toolchain.report.comparison.origin import host_in_words, origins
-from toolchain.report.comparison.provenance import failures, flat_recipe, runs
+from toolchain.report.comparison.provenance import failures, flat_recipe, left_out_of_intervals, runs, unmeasured
+from toolchain.report.comparison.sentences import chance_in_words, row_in_words, tally, winner_in_words
 from toolchain.report.comparison.spread import BASES
 from toolchain.report.comparison.summary import Summary
 from toolchain.report.comparison.wording import budget_in_words, budget_order
@@ -41,7 +43,7 @@ def page(summary: Summary) -> str:
             (row_in_words(row.data, row.model, row.budget), choice.winner, winner_in_words(row, choice))
             for row, choice in zip(summary.rows, summary.choices, strict=True)
         ],
-        claims=[(row_in_words(claim.data, claim.model, claim.budget), claim) for claim in claims(summary)],
+        claims=[(row_in_words(claim.data, claim.model, claim.budget), claim) for claim in summary.claims],
         tally=tally(summary),
         chance=chance_in_words(summary),
         heads={name: head.format(baseline=summary.baseline) for name, head in JUDGED.items()},
@@ -54,6 +56,8 @@ def page(summary: Summary) -> str:
         ],
         runs=runs(summary),
         failures=failures(summary),
+        unmeasured=unmeasured(summary),
+        left_out=left_out_of_intervals(summary),
         # These three are our own texts, or JSON in which no tag can begin.
         style=Markup(_text("page.css")),
         script=Markup(_text("page.js")),
@@ -115,6 +119,7 @@ def _lines(summary: Summary) -> list[dict[str, Any]]:
             "numbers": judged_numbers(line),
             "timed": [timed_numbers(summary, line, setting) for setting in summary.settings],
             "verdict": verdict_in_words(summary, line),
+            "macs_aside": macs_aside(line),
             "state": state_in_words(line),
             "wins": any(
                 choice.winner == line.entry.method and line.entry in row.entries

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from toolchain.compared import Latency
+from toolchain.report.comparison.gathering import Result
 from toolchain.report.comparison.latency import setting_of
 from toolchain.report.comparison.summary import Summary
 from toolchain.report.comparison.wording import budget_in_words
+
+# Splits that draw no test frames by the seed.
+SAME_FRAMES = ("own", "sequential-80-20", "amr-benchmark")
 
 
 def flat_recipe(values: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
@@ -28,17 +32,47 @@ def runs(summary: Summary) -> list[tuple[str, str, str, str, str]]:
     return [(*key, str(count)) for key, count in sorted(counts.items())]
 
 
-def failures(summary: Summary) -> list[tuple[str, str]]:
-    """Each model that there is not, or whose latency cannot be measured: which, and why."""
+def failures(summary: Summary) -> list[tuple[str, list[str]]]:
+    """The reasons why there are models that there are not, each with the places of these."""
+    return _by_reason(summary.found.results, lambda result: result.failed)
+
+
+def unmeasured(summary: Summary) -> list[tuple[str, list[str]]]:
+    """The reasons why latencies of finished models are missing, each with their places."""
+    return _by_reason(summary.found.results, lambda result: None if result.failed else result.unmeasured)
+
+
+def left_out_of_intervals(summary: Summary) -> list[str]:
+    """What intervals over seeds do not hold, a sentence for each set whose test frames are the same for every seed."""
     found = []
-    for result in summary.found.results:
-        why = result.failed
-        if why is None and result.unmeasured is not None:
-            why = f"its latency cannot be measured: {result.unmeasured}"
-        if why is not None:
-            place = f"{result.model} on {result.data}, {budget_in_words(result.budget)}, seed {result.seed}"
-            found.append((f"{result.method}, {place}", why))
-    return found
+    for one in summary.found.compared:
+        tables = one.recipe.get("data")
+        for table in tables if isinstance(tables, list) else []:
+            if isinstance(table, dict) and table.get("split") in SAME_FRAMES:
+                found.append(
+                    f'{table.get("name")} is split "{table["split"]}": every seed is judged on the same test frames, so an '
+                    "interval over seeds tells how training varies, and nothing of which frames were drawn for the test."
+                )
+    return list(dict.fromkeys(found))
+
+
+def _by_reason(results: Sequence[Result], why: Callable[[Result], str | None]) -> list[tuple[str, list[str]]]:
+    places: dict[str, dict[str, list[int]]] = {}
+    for result in results:
+        reason = why(result)
+        if reason is not None:
+            place = f"{result.method}, {result.model} on {result.data}, {budget_in_words(result.budget)}"
+            places.setdefault(reason, {}).setdefault(place, []).append(result.seed)
+    return [
+        (
+            reason,
+            [
+                f"{place}, seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+                for place, seeds in found.items()
+            ],
+        )
+        for reason, found in places.items()
+    ]
 
 
 def _setting(latency: Latency) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.interval import resolution
 from toolchain.compared import Judged
+from toolchain.report.comparison.asked import Asked, asked_of
 from toolchain.report.comparison.gathering import Gathered, Kind, Result
 from toolchain.report.comparison.latency import Setting, Timing, timings
+from toolchain.report.comparison.sensitivity import Uncrossed, sensitivity_lost_db, uncrossed_because
 from toolchain.report.comparison.spread import Spread, over_seeds
 
 
@@ -38,8 +41,12 @@ class Entry:
     """One method under one budget. Its figures are of the results ``counted``: finished and within the budget.
 
     Where none is within, they are of all that are finished, ``within`` is False, and the method is compared with none. Shares
-    are from 0 to 1. ``not_crossed`` counts the seeds that have no sensitivity, or whose original has none; ``confusion``
-    counts over the seeds, rows the true class, as ``original_confusion`` does for the originals of the same seeds.
+    are from 0 to 1. ``unfinished`` are seeds that were asked for and have neither a model nor a reason why there is none.
+
+    ``sensitivity_lost_db`` is known where all seeds and their originals cross the level; ``uncrossed`` counts those that do
+    not, by why: the accuracy ends "below" the level, is "above" it at every SNR, or the "original" does not cross it.
+    ``confusion`` counts over the seeds, rows the true class, as ``original_confusion`` does for the originals of the same
+    seeds; ``test_frames`` is the least number of frames that one was judged on.
     """
 
     method: str
@@ -49,6 +56,7 @@ class Entry:
     budget: str
     results: tuple[Result, ...]
     counted: tuple[Result, ...]
+    unfinished: tuple[int, ...]
     within: bool
     classes: tuple[str, ...]
     accuracy: Spread | None
@@ -56,11 +64,12 @@ class Entry:
     by_snr: Mapping[float, Spread]
     worst: WorstClass | None
     sensitivity_lost_db: Spread | None
-    not_crossed: int
+    uncrossed: Mapping[Uncrossed, int]
     macs: Counted | None
     params: Counted | None
     confusion: NDArray[np.int64] | None
     original_confusion: NDArray[np.int64] | None
+    test_frames: int | None
     timings: Mapping[Setting, Timing]
 
     @property
@@ -79,19 +88,33 @@ class Entry:
         return tuple(result.seed for result in self.results if result.judged and not result.within)
 
     @property
-    def whole(self) -> bool:
-        """Whether the method is compared: no seed failed, and none missed the budget."""
+    def inner(self) -> bool:
+        """Whether only channels inside of blocks could go."""
+        return any(result.inner for result in self.counted)
+
+    @property
+    def unmeasured(self) -> dict[int, str]:
+        """Why a latency is missing, by the seeds of which one is."""
+        return {result.seed: result.unmeasured for result in self.results if result.unmeasured is not None}
+
+    @property
+    def sound(self) -> bool:
+        """Whether the method may be best: no seed failed, and none missed the budget."""
         return bool(self.counted) and self.within and not self.failed and not self.not_within
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """All methods of one model on one data set under one budget, in the order in which they were compared."""
+    """All methods of one model on one data set under one budget, in the order in which they were compared.
+
+    ``unfinished`` are methods that were asked for, also those without an entry, by how many of their seeds are not done.
+    """
 
     data: str
     model: str
     budget: str
     entries: tuple[Entry, ...]
+    unfinished: Mapping[str, int]
 
     def entry(self, method: str) -> Entry | None:
         """The method's, if the row has it."""
@@ -103,24 +126,44 @@ def rows_of(found: Gathered, settings: Sequence[Setting]) -> tuple[Row, ...]:
     groups: dict[tuple[str, str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in found.results:
         methods = groups[result.data, result.model, result.budget]
-        # An original that two comparisons hold is one model: the first that was timed stands for it.
+        # An original that two comparisons hold is one model: the first that is finished and timed stands for it.
         twins = [other for other in methods[result.method] if other.seed == result.seed]
         if not twins:
             methods[result.method].append(result)
-        elif result.latency and not twins[0].latency:
+        elif (result.judged is not None, bool(result.latency)) > (twins[0].judged is not None, bool(twins[0].latency)):
             methods[result.method][methods[result.method].index(twins[0])] = result
-    return tuple(
-        Row(
-            data=data,
-            model=model,
-            budget=budget,
-            entries=tuple(_entry(results, settings) for results in methods.values()),
+    asked = asked_of(found.compared)
+    return tuple(_row(place, methods, found.level, settings, asked) for place, methods in groups.items())
+
+
+def _row(
+    place: tuple[str, str, str],
+    methods: Mapping[str, Sequence[Result]],
+    level: float,
+    settings: Sequence[Setting],
+    asked: Asked,
+) -> Row:
+    data, model, budget = place
+    missing = {
+        method: tuple(
+            seed for seed in seeds if seed not in {result.seed for result in methods.get(method, ()) if _done(result)}
         )
-        for (data, model, budget), methods in groups.items()
+        for method, seeds in asked.get(place, {}).items()
+    }
+    return Row(
+        data=data,
+        model=model,
+        budget=budget,
+        entries=tuple(_entry(results, level, settings, missing.get(method, ())) for method, results in methods.items()),
+        unfinished={method: len(seeds) for method, seeds in missing.items() if seeds},
     )
 
 
-def _entry(results: Sequence[Result], settings: Sequence[Setting]) -> Entry:
+def _done(result: Result) -> bool:
+    return result.judged is not None or result.failed is not None
+
+
+def _entry(results: Sequence[Result], level: float, settings: Sequence[Setting], unfinished: tuple[int, ...]) -> Entry:
     ordered = sorted(results, key=lambda result: result.seed)
     finished = [result for result in ordered if result.judged is not None and result.failed is None]
     within = [result for result in finished if result.within]
@@ -128,7 +171,8 @@ def _entry(results: Sequence[Result], settings: Sequence[Setting]) -> Entry:
     judged = {result.seed: result.judged for result in counted if result.judged is not None}
     first = ordered[0]
     classes = next((result.classes for result in counted), ())
-    lost = _sensitivity_lost(counted)
+    uncrossed = Counter(why for result in counted if (why := uncrossed_because(result, level)) is not None)
+    frames = _least(result.test_frames for result in counted)
     return Entry(
         method=first.method,
         kind=first.kind,
@@ -137,37 +181,49 @@ def _entry(results: Sequence[Result], settings: Sequence[Setting]) -> Entry:
         budget=first.budget,
         results=tuple(ordered),
         counted=tuple(counted),
+        unfinished=unfinished,
         within=bool(within) or not finished,
         classes=classes,
-        accuracy=_share({seed: one.accuracy for seed, one in judged.items()}),
+        accuracy=_share({seed: one.accuracy for seed, one in judged.items()}, frames),
         untuned_accuracy=_share(
-            {result.seed: result.untuned_accuracy for result in counted if result.untuned_accuracy is not None}
+            {result.seed: result.untuned_accuracy for result in counted if result.untuned_accuracy is not None},
+            _least(result.validation_frames for result in counted),
         ),
-        by_snr=_by_snr(judged),
+        by_snr=_by_snr(judged, frames),
         worst=_worst(judged, classes),
-        sensitivity_lost_db=over_seeds(lost),
-        not_crossed=len(counted) - len(lost),
+        sensitivity_lost_db=None if uncrossed else over_seeds(sensitivity_lost_db(counted)),
+        uncrossed=uncrossed,
         macs=_counted(one.macs for one in judged.values()),
         params=_counted(one.params for one in judged.values()),
         confusion=_confusion(judged.values()),
         original_confusion=_confusion(
             result.original.judged for result in counted if result.original and result.original.judged
         ),
+        test_frames=frames,
         timings=timings(counted, settings),
     )
 
 
-def _share(by_seed: Mapping[int, float]) -> Spread | None:
-    return over_seeds(by_seed, least=0.0, most=1.0)
+def _share(by_seed: Mapping[int, float], frames: int | None) -> Spread | None:
+    """Over seeds, each of so many ``frames``, None where it is not known."""
+    return over_seeds(by_seed, least=0.0, most=1.0, floor=resolution(frames) if frames else None)
 
 
-def _by_snr(judged: Mapping[int, Judged]) -> dict[float, Spread]:
-    """Mean accuracy by SNR in dB, ascending."""
+def _least(counts: Iterable[int | None]) -> int | None:
+    """The least of the counts that are known, None where one is not."""
+    values = list(counts)
+    known = [value for value in values if value is not None]
+    return min(known) if known and len(known) == len(values) else None
+
+
+def _by_snr(judged: Mapping[int, Judged], frames: int | None) -> dict[float, Spread]:
+    """Mean accuracy by SNR in dB, ascending; all SNRs are taken to have as many of the ``frames``."""
     by_snr: dict[float, dict[int, float]] = defaultdict(dict)
     for seed, one in judged.items():
         for snr_db, share in one.accuracy_by_snr.items():
             by_snr[float(snr_db)][seed] = share
-    spreads = {snr_db: _share(by_seed) for snr_db, by_seed in sorted(by_snr.items())}
+    each = max(1, frames // len(by_snr)) if frames and by_snr else None
+    spreads = {snr_db: _share(by_seed, each) for snr_db, by_seed in sorted(by_snr.items())}
     return {snr_db: spread for snr_db, spread in spreads.items() if spread is not None}
 
 
@@ -181,21 +237,9 @@ def _worst(judged: Mapping[int, Judged], classes: Sequence[str]) -> WorstClass |
     if not recalls:
         return None
     worst = min(recalls, key=lambda true: math.fsum(recalls[true].values()) / len(recalls[true]))
-    recall = _share(recalls[worst])
+    recall = _share(recalls[worst], min(sum(judged[seed].confusion[worst]) for seed in recalls[worst]))
     assert recall is not None  # it has a seed
     return WorstClass(name=classes[worst] if worst < len(classes) else f"class {worst}", recall=recall)
-
-
-def _sensitivity_lost(counted: Sequence[Result]) -> dict[int, float]:
-    """By seed, how many dB more the model needs than the original of its seed, where both cross the level."""
-    lost = {}
-    for result in counted:
-        before = result.original.judged if result.original else None
-        if result.judged is None or before is None:
-            continue
-        if result.judged.sensitivity_db is not None and before.sensitivity_db is not None:
-            lost[result.seed] = result.judged.sensitivity_db - before.sensitivity_db
-    return lost
 
 
 def _counted(numbers: Iterable[int]) -> Counted | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolchain.compared import Compared
+from toolchain.report.comparison.claims import Claim, claims_of
 from toolchain.report.comparison.gathering import NO_BUDGET, ORIGINAL, Gathered, gathered
 from toolchain.report.comparison.latency import Setting, setting_labels, settings_of
 from toolchain.report.comparison.statistics import Entry, Row, rows_of
@@ -14,7 +15,6 @@ from toolchain.report.comparison.verdict import (
     Difference,
     SpeedRatio,
     choose,
-    count_comparisons,
     difference,
     speed_ratio,
 )
@@ -23,9 +23,10 @@ from toolchain.report.comparison.wording import budget_order
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """A line of the table: a method under a budget, and what is said of it beside the baseline of its row."""
+    """A line of the table: a method under a budget, and what is said of it beside the baseline of its row, ``base``."""
 
     entry: Entry
+    base: Entry | None
     against: Difference | None
     speed: Mapping[Setting, SpeedRatio]
 
@@ -34,7 +35,8 @@ class Line:
 class Summary:
     """What was found. ``rows`` are those of the budgets, ``originals`` the models before; ``lines`` are both, in order.
 
-    ``labels`` are short names of the settings that latencies were measured in, the first the one that is shown first.
+    ``labels`` are short names of the settings that latencies were measured in, the first the one that is shown first;
+    ``claims`` are the rows' on channels beside layers.
     """
 
     found: Gathered
@@ -42,8 +44,8 @@ class Summary:
     originals: tuple[Row, ...]
     rows: tuple[Row, ...]
     choices: tuple[Choice, ...]
+    claims: tuple[Claim, ...]
     lines: tuple[Line, ...]
-    comparisons: int
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -59,6 +61,11 @@ class Summary:
     def name(self) -> str:
         """The names of the comparisons."""
         return ", ".join(one.name for one in self.found.compared)
+
+    @property
+    def comparisons(self) -> int:
+        """How many paired differences to the baseline have an interval: of a hundred, five exclude zero by chance alone."""
+        return sum(line.against is not None and line.against.points.interval is not None for line in self.lines)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -81,23 +88,25 @@ def summary_of(compared: Sequence[Compared], baseline: str | None = None) -> Sum
         key=lambda row: (subjects.index((row.data, row.model)), budget_order(row.budget)),
     )
     rows = tuple(row for row in every if row.budget != NO_BUDGET)
+    labels = setting_labels(settings)
     return Summary(
         found=found,
-        labels=setting_labels(settings),
+        labels=labels,
         originals=tuple(row for row in every if row.budget == NO_BUDGET),
         rows=rows,
         choices=tuple(choose(row) for row in rows),
+        claims=claims_of(rows, labels, found.baseline),
         lines=tuple(_line(entry, row.entry(found.baseline), settings) for row in every for entry in row.entries),
-        comparisons=count_comparisons(rows, found.baseline),
     )
 
 
 def _line(entry: Entry, base: Entry | None, settings: Sequence[Setting]) -> Line:
     if base is None or base is entry:
-        return Line(entry=entry, against=None, speed={})
+        return Line(entry=entry, base=None, against=None, speed={})
     ratios = {setting: speed_ratio(entry, base, setting) for setting in settings}
     return Line(
         entry=entry,
+        base=base,
         against=difference(entry, base),
         speed={setting: ratio for setting, ratio in ratios.items() if ratio is not None},
     )

@@ -7,10 +7,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from toolchain.report.comparison.claims import chance_in_words, claims, tally, winner_in_words
+from toolchain.report.comparison.gathering import Result
 from toolchain.report.comparison.latency import Setting
+from toolchain.report.comparison.sentences import chance_in_words, tally, winner_in_words
 from toolchain.report.comparison.spread import BASES, Spread
-from toolchain.report.comparison.statistics import Counted
+from toolchain.report.comparison.statistics import Counted, Entry
 from toolchain.report.comparison.summary import Line, Summary
 
 SCHEMA = 1
@@ -23,15 +24,22 @@ COLUMNS = (
         "kind",
         "comparisons",
         "seeds",
+        "seeds_unfinished",
         "seeds_failed",
+        "failed_because",
         "seeds_not_within",
         "within",
+        "wanted",
+        "reached",
+        "inner_only",
     ),
     *("accuracy", "accuracy_low", "accuracy_high", "accuracy_basis"),
     *("points_to_baseline", "points_low", "points_high", "points_seeds", "verdict", "baseline"),
     *("worst_class", "worst_recall", "worst_recall_low", "worst_recall_high"),
-    *("sensitivity_lost_db", "sensitivity_lost_low_db", "sensitivity_lost_high_db", "seeds_level_not_crossed"),
+    *("sensitivity_lost_db", "sensitivity_lost_low_db", "sensitivity_lost_high_db"),
+    *("seeds_below_level", "seeds_above_level", "seeds_original_not_at_level"),
     *("untuned_validation_accuracy", "macs", "macs_least", "macs_most", "params", "params_least", "params_most"),
+    "unmeasured_because",
     *("runtime", "runtime_version", "precision", "target", "host", "batch", "threads"),
     *("p50_ms", "p50_low_ms", "p50_high_ms", "p99_ms", "times_as_fast", "times_low", "times_high", "latency_basis"),
     *("latency_seeds", "latency_stable", "latency_runs"),
@@ -59,7 +67,8 @@ def to_csv(summary: Summary) -> str:
 
 
 def to_json(summary: Summary) -> dict[str, Any]:
-    """The flat rows, and what they say, as JSON values."""
+    """The flat rows, what they say, and what the plots are drawn from, as JSON values."""
+    entries = [line.entry for line in summary.lines]
     return {
         "schema": SCHEMA,
         "comparisons": [
@@ -78,7 +87,9 @@ def to_json(summary: Summary) -> dict[str, Any]:
                 "budget": row.budget,
                 "winner": choice.winner,
                 "best": choice.best,
+                "seeds": list(choice.seeds),
                 "not_told_from_the_best": list(choice.like_best),
+                "unfinished": dict(row.unfinished),
                 "left_out": list(choice.left_out),
                 "in_words": winner_in_words(row, choice),
             }
@@ -99,23 +110,43 @@ def to_json(summary: Summary) -> dict[str, Any]:
                         for said, methods in found
                     ],
                 }
-                for claim in claims(summary)
+                for claim in summary.claims
             ],
         },
         "rows": flat_rows(summary),
         "accuracy_by_snr": [
-            {
-                "data": line.entry.data,
-                "model": line.entry.model,
-                "budget": line.entry.budget,
-                "method": line.entry.method,
-                "snr_db": snr_db,
-                **_spread("accuracy", spread),
-            }
-            for line in summary.lines
-            for snr_db, spread in line.entry.by_snr.items()
+            {**_place(entry), "snr_db": snr_db, **_spread("accuracy", spread)}
+            for entry in entries
+            for snr_db, spread in entry.by_snr.items()
+        ],
+        "confusion": [
+            {**_place(entry), "classes": list(entry.classes), "counts": entry.confusion.tolist()}
+            for entry in entries
+            if entry.confusion is not None
+        ],
+        "plans": [
+            {**_place(entry), "seed": result.seed, **result.layers.model_dump(mode="json")}
+            for entry in entries
+            for result in entry.results
+            if result.layers is not None
+        ],
+        "latency_percentiles": [
+            {**_place(entry), **setting._asdict(), "percentiles_ms": list(timing.percentiles_ms)}
+            for entry in entries
+            for setting, timing in entry.timings.items()
+        ],
+        "failed": [
+            {**_place(result), "seed": result.seed, "because": result.failed}
+            for entry in entries
+            for result in entry.results
+            if result.failed is not None
         ],
     }
+
+
+def _place(one: Entry | Result) -> dict[str, str]:
+    """Which method's, under which budget."""
+    return {"data": one.data, "model": one.model, "budget": one.budget, "method": one.method}
 
 
 def _judged(summary: Summary, line: Line) -> dict[str, Any]:
@@ -128,9 +159,14 @@ def _judged(summary: Summary, line: Line) -> dict[str, Any]:
         "kind": entry.kind,
         "comparisons": list(dict.fromkeys(result.comparison for result in entry.results)),
         "seeds": list(entry.seeds),
+        "seeds_unfinished": list(entry.unfinished),
         "seeds_failed": list(entry.failed),
+        "failed_because": list(dict.fromkeys(entry.failed.values())),
         "seeds_not_within": list(entry.not_within),
         "within": entry.within if entry.counted else None,
+        "wanted": [result.wanted for result in entry.counted],
+        "reached": [result.reached for result in entry.counted],
+        "inner_only": entry.inner,
         **_spread("accuracy", entry.accuracy),
         "accuracy_basis": entry.accuracy.basis if entry.accuracy else None,
         "points_to_baseline": against.points.mean if against else None,
@@ -144,10 +180,13 @@ def _judged(summary: Summary, line: Line) -> dict[str, Any]:
         "sensitivity_lost_db": entry.sensitivity_lost_db.mean if entry.sensitivity_lost_db else None,
         "sensitivity_lost_low_db": entry.sensitivity_lost_db.low if entry.sensitivity_lost_db else None,
         "sensitivity_lost_high_db": entry.sensitivity_lost_db.high if entry.sensitivity_lost_db else None,
-        "seeds_level_not_crossed": entry.not_crossed,
+        "seeds_below_level": entry.uncrossed.get("below", 0),
+        "seeds_above_level": entry.uncrossed.get("above", 0),
+        "seeds_original_not_at_level": entry.uncrossed.get("original", 0),
         "untuned_validation_accuracy": entry.untuned_accuracy.mean if entry.untuned_accuracy else None,
         **_counted("macs", entry.macs),
         **_counted("params", entry.params),
+        "unmeasured_because": list(dict.fromkeys(entry.unmeasured.values())),
     }
 
 
@@ -189,5 +228,5 @@ def _counted(name: str, number: Counted | None) -> dict[str, float | None]:
 
 
 def _plain(value: Any) -> Any:
-    """A list as words: a spreadsheet has no lists."""
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    """A list as text: a spreadsheet has no lists."""
+    return "; ".join("" if item is None else str(item) for item in value) if isinstance(value, list) else value

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from toolchain.report.comparison.axes import log_axis
+from toolchain.report.comparison.axes import log_axis, span
 from toolchain.report.comparison.gathering import ORIGINAL, Kind
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.looks import Figure, escaped, faint, legend, look_of, shorter
-from toolchain.report.comparison.spread import BASES
+from toolchain.report.comparison.spread import BASES, Spread
 from toolchain.report.comparison.statistics import Entry
 from toolchain.report.comparison.wording import (
     budget_in_words,
@@ -32,21 +33,36 @@ class Cost(NamedTuple):
     text: str
 
 
-def against_latency(entries: Sequence[Entry], setting: Setting, label: str) -> Figure:
-    """Accuracy of all ``entries`` (the original among them) against their median latency in ``setting``."""
+def against_latency(entries: Sequence[Entry], setting: Setting, label: str) -> Figure | None:
+    """Accuracy of all ``entries`` (the original among them) against their median latency in ``setting``.
+
+    What was measured in two runs does not stand on one axis, for a machine is not as fast today as yesterday. So a latency is
+    the original's median, one for all, over how many times as fast a model was than the original in its own run.
+    """
+    original_ms = _original_ms(entries, setting)
 
     def cost(entry: Entry) -> Cost | None:
         timing = entry.timings.get(setting)
         if timing is None:
             return None
-        p50 = timing.p50_ms
-        text = f"{significant(p50.mean)} ms {interval_significant(p50)} ({BASES[p50.basis]})"
-        return Cost(p50.mean, p50.low, p50.high, text if timing.stable else f"{text}, UNSTABLE")
+        p50, times = timing.p50_ms, timing.times_as_fast
+        text = (
+            f"{significant(original_ms / times.mean)} ms: {significant(times.mean)} times as fast as the original "
+            f"{interval_significant(times)} ({BASES[times.basis]})<br>"
+            f"measured: {significant(p50.mean)} ms {interval_significant(p50)}"
+        )
+        return Cost(
+            original_ms / times.mean,
+            None if times.high is None else original_ms / times.high,
+            None if times.low is None else original_ms / times.low,
+            text if timing.stable else f"{text}, UNSTABLE",
+        )
 
-    return _tradeoff(entries, cost, f"median latency in ms, {escaped(label)} (log scale)")
+    title = f"median latency in ms: the original's over times as fast, {escaped(label)} (log scale)"
+    return _tradeoff(entries, cost, title)
 
 
-def against_macs(entries: Sequence[Entry]) -> Figure:
+def against_macs(entries: Sequence[Entry]) -> Figure | None:
     """Accuracy of all ``entries`` against their MACs of one frame, counted; the bar is the range of the seeds."""
 
     def cost(entry: Entry) -> Cost | None:
@@ -76,15 +92,36 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _reached(drawn: Sequence[tuple[Entry, Cost]]) -> list[float]:
-    """How far the points and their bars go."""
-    return [end for _, cost in drawn for end in (cost.low, cost.value, cost.high) if end is not None]
+def _original_ms(entries: Sequence[Entry], setting: Setting) -> float:
+    """The original's median latency; where it is not there, what it was by the models that were held against it."""
+    timed = [(entry.method, entry.timings[setting]) for entry in entries if setting in entry.timings]
+    for method, timing in timed:
+        if method == ORIGINAL:
+            return timing.p50_ms.mean
+    logs = [math.log(timing.p50_ms.mean * timing.times_as_fast.mean) for _, timing in timed]
+    return math.exp(math.fsum(logs) / len(logs)) if logs else 1.0
+
+
+def _shares_shown(accuracies: Sequence[Spread]) -> list[float]:
+    """From where to where accuracies are shown, in percent."""
+    halves = [50 * (high - low) for low, high in filter(None, (spread.interval for spread in accuracies))]
+    low, high = span([100 * spread.mean for spread in accuracies], halves, room=0.5)
+    return [shorter(max(-2.0, low)), shorter(min(102.0, high))]
+
+
+def _costs_shown(costs: Sequence[Cost]) -> list[float]:
+    """From where to where costs are shown."""
+    halves = [0.5 * math.log10(cost.high / cost.low) for cost in costs if cost.low and cost.high]
+    return [10**end for end in span([math.log10(cost.value) for cost in costs], halves, room=0.04)]
 
 
 def _tradeoff(
     entries: Sequence[Entry], cost_of: Callable[[Entry], Cost | None], title: str, *, multiples: bool = False
-) -> Figure:
+) -> Figure | None:
     drawn = [(entry, cost) for entry in entries if entry.accuracy is not None and (cost := cost_of(entry)) is not None]
+    if not drawn:
+        return None
+    costs = _costs_shown([cost for _, cost in drawn])
     methods: dict[tuple[str, Kind], list[tuple[Entry, Cost]]] = {}
     for entry, cost in drawn:
         methods.setdefault((entry.method, entry.kind), []).append((entry, cost))
@@ -109,8 +146,14 @@ def _tradeoff(
     return {
         "data": traces,
         "layout": {
-            "xaxis": log_axis(title, _reached(drawn), multiples=multiples),
-            "yaxis": {"title": {"text": "accuracy on the test split, %"}},
+            "xaxis": {
+                **log_axis(title, costs, multiples=multiples),
+                "range": [shorter(math.log10(cost)) for cost in costs],
+            },
+            "yaxis": {
+                "title": {"text": "accuracy on the test split, %"},
+                "range": _shares_shown([entry.accuracy for entry, _ in drawn if entry.accuracy]),
+            },
             "hovermode": "closest",
         },
     }
@@ -156,7 +199,7 @@ def _told(entry: Entry, cost: Cost) -> str:
     lines = [
         f"<b>{escaped(entry.method)}</b>, {escaped(budget_in_words(entry.budget))}",
         f"accuracy {percent(entry.accuracy.mean)} {interval_of_shares(entry.accuracy)}, {several(len(entry.seeds), 'seed')}",
-        escaped(cost.text),
+        cost.text,
     ]
     if not entry.within:
         lines.append("budget not reached: compared with none")

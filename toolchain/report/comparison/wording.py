@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toolchain.report.comparison.gathering import NO_BUDGET
 from toolchain.report.comparison.spread import Spread
 from toolchain.report.comparison.statistics import Counted
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+# Methods whose MACs differ by less are said to have equal ones.
+ALIKE = 0.02
 # The order in which budgets stand, and what each number means.
 _BUDGETS = ("macs_cut", "params_cut", "speedup", "latency_ms")
 
@@ -79,6 +83,14 @@ def interval_signed(spread: Spread, digits: int = 2) -> str:
     return f"[{signed(spread.low, digits)}, {signed(spread.high, digits)}]"
 
 
+def interval_lost(spread: Spread) -> str:
+    """Both ends without their sign, the nearer to zero first, in brackets; nothing where there is no interval."""
+    if spread.low is None or spread.high is None:
+        return ""
+    near, far = sorted((abs(spread.low), abs(spread.high)))
+    return f"[{near:.2f}, {far:.2f}]"
+
+
 def interval_significant(spread: Spread) -> str:
     """Both ends with three significant digits, in brackets; nothing where there is no interval."""
     if spread.low is None or spread.high is None:
@@ -104,11 +116,30 @@ def short_count(number: float) -> str:
     return significant(number, 4)
 
 
+def beside(one: Counted | None, other: Counted | None) -> str:
+    """``5 % more MACs`` where ``one`` has so many more than ``other``; nothing where they have about as many."""
+    if one is None or other is None:
+        return ""
+    more = one.mean / other.mean - 1
+    return "" if abs(more) < ALIKE else f"{percent(abs(more), 0)} {'more' if more > 0 else 'fewer'} MACs"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending ``numbers`` in short: ``0 to 3, 7, 9 to 11``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+
+
 def several(count: int, noun: str) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def in_a_row(names: list[str]) -> str:
+def in_a_row(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

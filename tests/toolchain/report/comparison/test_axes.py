@@ -1,6 +1,8 @@
 """Ticks that say whole numbers."""
 
-from toolchain.report.comparison.axes import log_axis, log_ticks
+import pytest
+
+from toolchain.report.comparison.axes import log_axis, log_ticks, span
 
 
 def test_ticks_are_few_on_a_wide_axis_and_many_on_a_narrow_one():
@@ -21,3 +23,8 @@ def test_large_numbers_are_said_by_their_thousands():
 
 def test_an_axis_of_nothing_has_no_ticks_of_its_own():
     assert log_axis("ms", []) == {"title": {"text": "ms"}, "type": "log"}
+
+
+def test_an_axis_has_room_for_a_bar_of_the_usual_length():
+    assert span([1.0, 2.0], [0.1, 0.1, 50.0], room=0.0) == pytest.approx((0.86, 2.14))
+    assert span([1.0], [], room=0.5) == (0.5, 1.5)

@@ -16,7 +16,7 @@ def test_there_is_a_figure_for_each_choice(figures):
     for key in figures:
         kinds[key.split("/")[0]] = kinds.get(key.split("/")[0], 0) + 1
     # Two budgets, two runtimes; six methods and as many times their originals.
-    assert kinds == {"macs": 1, "latency": 2, "snr": 2, "plan": 2, "distribution": 4, "confusion": 12}
+    assert kinds == {"macs": 3, "latency": 6, "snr": 2, "plan": 2, "distribution": 4, "confusion": 12}
 
 
 def test_plotly_takes_each_figure(figures):
@@ -30,6 +30,25 @@ def test_accuracy_by_snr_has_the_bands_of_the_emphasised(figures):
     assert bands == {"original": True, "<b>layers</b>": True, "psr": False, "l1": False, "scratch": False}
     lines = {trace["name"]: trace["y"] for trace in traces if trace.get("meta") != "band"}
     assert lines["<b>layers</b>"] == [46, 87, 92]
+
+
+def test_accuracies_far_from_nothing_have_an_axis_of_their_own(make):
+    assert figures_of(summary_of([make.compared()]))["snr/0/0"]["layout"]["yaxis"]["range"][0] > 30
+    low = make.judged(0.9).model_copy(update={"accuracy_by_snr": {"-20": 0.1, "18": 0.9}})
+    figures = figures_of(summary_of([make.compared(cells=[make.cell("l1", 1, judged=low)])]))
+    assert figures["snr/0/0"]["layout"]["yaxis"]["range"] == [-2, 102]
+
+
+def test_one_budget_alone_has_its_methods_and_the_original(figures):
+    names = {trace["name"] for trace in figures["macs/0/1"]["data"]}
+    assert names == {"original", "<b>layers</b>", "l1", "Pareto front of the means"}
+    assert all(len(trace["x"]) == 1 for trace in figures["latency/0/0/1"]["data"] if trace["mode"] == "markers")
+
+
+def test_a_half_percent_of_confusion_is_written_as_one(make):
+    judged = make.judged(0.9, confusion=((199, 1), (4, 996)))
+    figures = figures_of(summary_of([make.compared(cells=[make.cell("l1", 1, judged=judged)])]))
+    assert figures["confusion/0/0/l1"]["data"][0]["text"] == [["100", "1"], ["", "100"]]
 
 
 def test_one_seed_has_no_band(make):

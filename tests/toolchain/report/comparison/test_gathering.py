@@ -21,6 +21,16 @@ def test_two_comparisons_are_one_where_their_originals_are(make):
     assert {result.method for result in found.results} == {"original", "layers", "l1"}
 
 
+def test_an_original_that_is_not_done_is_no_other_model(make):
+    one = make.compared(originals=[make.original(1, judged=None, classes=(), latency=())], cells=[])
+    done = make.compared(name="done", cells=[make.cell("l1", 1)], originals=[make.original(1)])
+    for both in ([one, done], [done, one]):
+        assert len(gathered(both).results) == 3
+    other = make.compared(name="other", cells=[], originals=[make.original(1, accuracy=0.1)])
+    with pytest.raises(RunError, match="done and other both hold the original"):
+        gathered([one, done, other])
+
+
 def test_folders_of_the_same_name_are_told_apart(make):
     with pytest.raises(RunError, match=r"first and first \(2\) both hold"):
         gathered([make.compared(), make.compared()])

@@ -29,4 +29,17 @@ def test_a_latency_names_its_run_host_and_setting(make):
 
 
 def test_what_is_not_there_comes_from_nowhere(make):
-    assert origins_of(make.compared(cells=[make.cell("l1", 1, judged=None, failed="no")]), "l1") == {}
+    why = "because of this, and at length: " + 40 * "why "
+    found = origins_of(make.compared(cells=[make.cell("l1", 1, judged=None, failed=why)]), "l1")
+    assert found == {"remarks": f"failed: {why}"}
+
+
+def test_a_difference_names_both_models_and_the_seeds_of_its_pairs(make):
+    cells = [*(make.cell("layers", seed) for seed in (1, 2, 3)), *(make.cell("l1", seed) for seed in (2, 3))]
+    found = origins_of(make.compared(cells=cells), "l1")
+    assert found["points"].splitlines()[-2:] == [
+        "from first: net on tiny, l1, macs_cut=0.5 (50 % fewer MACs), seeds 2, 3",
+        "from first: net on tiny, layers, macs_cut=0.5 (50 % fewer MACs), seeds 2, 3",
+    ]
+    assert found["points"].startswith("Accuracy less that of layers, of 1,000 frames, in points")
+    assert found["accuracy"].startswith("Accuracy on the test split, of 1,000 frames, measured")

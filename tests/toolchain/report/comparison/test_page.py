@@ -143,6 +143,27 @@ def test_another_runtime_draws_other_latencies(opened):
     assert until(opened, shown, [False, False, True, True])
 
 
+def test_the_first_two_plots_may_show_one_budget_alone(opened):
+    points = "document.getElementById('plot-macs').data.at(-1).x.length"
+    traces(opened, "macs")
+    assert opened.execute_script(f"return {points}") == 2
+    choose(opened, "choose-scope", "this budget")
+    until(opened, points, 1)
+    until(opened, "document.querySelector('.scope').textContent", "net on tiny, 50 % fewer MACs.")
+    choose(opened, "choose-scope", "all budgets")
+    until(opened, points, 2)
+
+
+def test_a_model_that_failed_says_why(opened):
+    told = opened.execute_script(
+        "const row = [...document.querySelectorAll('#numbers tbody tr')].find("
+        "(one) => one.cells[0].textContent.trim() === 'sfp'); row.querySelector('button.origin').click();"
+        "const text = document.getElementById('origin-text').textContent; document.getElementById('origin').close();"
+        "return [row.querySelector('.remarks').textContent, text]"
+    )
+    assert told == [f"failed with seeds 1, 2, 3: {EVIL}"] * 2
+
+
 def test_another_model_has_its_own_budgets_and_methods(opened):
     choose(opened, "choose-model", "other")
     # One budget is no choice.
@@ -213,6 +234,73 @@ def test_on_a_phone_nothing_is_wider_than_the_page(opened):
         until(opened, "document.querySelector('#plot-latency .main-svg').clientWidth <= 400")
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_plots_keep_their_height_when_the_window_gets_narrower(opened):
+    for name in ("latency", "macs", "snr", "confusion", "plan", "distribution"):
+        traces(opened, name)
+    try:
+        for width in (1100, 700, 1300):
+            opened.set_window_size(width, 900)
+            for name in ("plan", "confusion", "snr", "latency"):
+                drawn = f"document.querySelector('#plot-{name} .main-svg').clientWidth"
+                opened.execute_script(f"document.getElementById('plot-{name}').scrollIntoView()")
+                until(opened, f"{drawn} === document.getElementById('plot-{name}').clientWidth")
+            assert opened.execute_script("return document.getElementById('plot-latency').clientHeight") > 400
+            assert opened.execute_script("return document.getElementById('plot-plan').clientHeight") == 150 + 20 * 6
+            box = "document.getElementById('plot-confusion')"
+            until(opened, f"{box}.clientHeight === Math.min({box}.clientWidth, 560)")
+    finally:
+        opened.set_window_size(1300, 900)
+
+
+def test_the_buttons_of_a_plot_do_not_lie_on_it(opened):
+    traces(opened, "confusion")
+    bar, cells = opened.execute_script(
+        "const box = document.getElementById('plot-confusion');"
+        "const of = (name) => box.querySelector(name).getBoundingClientRect();"
+        "return [of('.modebar-group').bottom, of('.nsewdrag').top]"
+    )
+    assert bar <= cells
+
+
+def test_on_paper_every_plot_is_drawn_and_everything_is_open(opened):
+    opened.get(opened.current_url)
+    until(opened, "document.readyState", "complete")
+    empty = "[...document.querySelectorAll('.plot')].filter((box) => !box.querySelector('svg.main-svg')).length"
+    closed = "document.querySelectorAll('details:not([open])').length"
+    assert opened.execute_script(f"return {empty}") > 0
+    before = opened.execute_script(f"return {closed}")
+    assert before > 0
+    opened.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.execute_script(f"return [{empty}, {closed}]") == [0, 0]
+    assert opened.execute_script("return document.querySelector('#plot-snr .main-svg').clientWidth") <= 703
+    opened.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert opened.execute_script(f"return {closed}") == before
+
+
+def test_the_search_reads_only_what_is_shown(opened):
+    shown = "document.getElementById('shown').textContent"
+    lines = opened.execute_script("return document.querySelectorAll('#numbers tbody tr').length")
+    search = (
+        "const box = document.getElementById('search'); box.value = arguments[0]; box.dispatchEvent(new Event('input'))"
+    )
+    # A kind is no column.
+    opened.execute_script(search, "channels removed")
+    until(opened, shown, f"0 of {lines} lines")
+    hidden = opened.execute_script(
+        "return [...document.querySelectorAll('#numbers tbody td[data-setting]')].find((cell) => cell.hidden && "
+        "cell.dataset.value).firstChild.textContent"
+    )
+    opened.execute_script(search, f" {hidden} ")
+    rows = opened.execute_script(
+        "return [...document.querySelectorAll('#numbers tbody tr')].filter((row) => !row.hidden && "
+        "![...row.cells].some((cell) => !cell.hidden && cell.textContent.includes(arguments[0]))).length",
+        hidden,
+    )
+    assert rows == 0
+    opened.execute_script(search, "")
+    until(opened, shown, f"{lines} of {lines} lines")
 
 
 def test_no_error_is_logged_and_nothing_is_asked_of_a_network(opened):

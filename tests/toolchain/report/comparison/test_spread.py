@@ -25,6 +25,15 @@ def test_one_seed_has_no_interval_and_none_has_no_mean():
     assert ratio_over_seeds({}) is None
 
 
+def test_equal_values_are_exact_only_as_far_as_is_known():
+    assert (over_seeds({1: 0.1 + 0.2, 2: 0.3}).interval, over_seeds({1: 0.3, 2: 0.3}).basis) == (None, "equal")
+    assert (ratio_over_seeds({1: 9.09, 2: 9.09}).interval, ratio_over_seeds({1: 2, 2: 2}).basis) == (None, "equal")
+    low, high = over_seeds({1: 0.5, 2: 0.5}, floor=0.01).interval
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 1) * 0.01 / 2**0.5)
+    # What varies more is not narrowed.
+    assert over_seeds({1: 0.4, 2: 0.6}, floor=0.01) == over_seeds({1: 0.4, 2: 0.6})
+
+
 def test_a_ratio_is_a_geometric_mean_with_an_interval_of_the_logarithms():
     found = ratio_over_seeds({1: 1.0, 2: 4.0, 3: 2.0})
     logs = np.log([1.0, 4.0, 2.0])
