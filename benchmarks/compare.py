@@ -26,7 +26,7 @@ from typing import Any
 # This folder, in which a program hides the package of its name.
 sys.path.pop(0)
 
-from deploy.interval import t_interval
+from deploy.interval import resolution, t_interval
 from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
 from toolchain.errors import RunError
 
@@ -118,6 +118,7 @@ def _row(found: Original | Cell, first: str) -> dict[str, Any]:
         "data": found.data,
         "seed": found.seed,
         "accuracy": judged.accuracy if judged else None,
+        "test_frames": sum(map(sum, judged.confusion)) if judged else None,
         "macs": judged.macs if judged else None,
         "params": judged.params if judged else None,
         # In the first runtime; all of them are in "latency".
@@ -196,18 +197,28 @@ def _why_none(cells: Sequence[dict[str, Any]], method: str, budget: str) -> str:
 
 def _words(budget: str) -> str:
     kind, value = budget.split("=")
-    return f"{100 * float(value):g} % fewer MACs" if kind == "macs_cut" else f"{float(value):g}x as fast"
+    return {
+        "macs_cut": f"{100 * float(value):g} % fewer MACs",
+        "params_cut": f"{100 * float(value):g} % fewer parameters",
+        "speedup": f"{float(value):g}x as fast",
+        "latency_ms": f"{float(value):g} ms",
+    }[kind]
 
 
 def _accuracy(mine: Seeds, layers: Seeds) -> str:
-    """The mean over seeds, and whether layers are shown to be better (``-``) or worse (``+``), seed by seed."""
+    """The mean over seeds, and whether it is shown, seed by seed, to be less than that of layers (``-``) or more (``+``).
+
+    ``*`` says that the budget is not reached, and then nothing is compared.
+    """
     mean = fmean(100 * row["accuracy"] for row in mine.values())
+    if not all(row.get("within", True) for row in mine.values()):
+        return f"{mean:.1f} *"
     more = [row["accuracy"] - layers[seed]["accuracy"] for seed, row in mine.items() if seed in layers]
-    mark = ""
-    if len(more) > 1 and len(set(more)) > 1:
-        _, low, high = t_interval(more)
-        mark = " -" if high < 0 else " +" if low > 0 else ""
-    return f"{mean:.1f}{mark}{'' if all(row.get('within', True) for row in mine.values()) else ' *'}"
+    if len(more) < 2:
+        return f"{mean:.1f}"
+    fewest = min(row["test_frames"] for row in mine.values())
+    _, low, high = t_interval(more, floor=math.sqrt(2) * resolution(fewest))
+    return f"{mean:.1f}{' -' if high < 0 else ' +' if low > 0 else ''}"
 
 
 def _speed(mine: Seeds, originals: Seeds, runtimes: Sequence[str]) -> str:
