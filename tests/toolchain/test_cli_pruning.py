@@ -274,6 +274,7 @@ def trained(thinwave_here, weights, frames_file, tmp_path):
     return out / "model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_model_is_pruned_to_a_latency_that_is_estimated(
     thinwave_here, refused_here, trained, frames_file, tmp_path, monkeypatch, caplog
 ):

@@ -176,6 +176,7 @@ def test_a_finished_run_says_so_and_recomputes_nothing(thinwave, finished, recip
     assert before == {file: file.stat().st_mtime_ns for file in before}
 
 
+@pytest.mark.slow
 def test_another_recipe_is_refused_with_the_differences_and_replace_keeps_what_fits(
     thinwave, finished, recipe, tmp_path
 ):

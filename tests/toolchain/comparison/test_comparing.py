@@ -232,6 +232,7 @@ def build(classes):
 """
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_named_with_its_reason_and_the_rest_goes_on(thinwave, changed, tmp_path, monkeypatch):
     (tmp_path / "own_broken.py").write_text(BROKEN)
     (tmp_path / "own_untraceable.py").write_text(UNTRACEABLE)

@@ -32,7 +32,7 @@ def test_models_of_the_same_layers_are_timed_once(files):
 
 
 def test_what_else_runs_here_is_told(files, monkeypatch, caplog):
-    for load, told in ((1.6, 0), (None, 0), (2.4, 1)):
+    for load, told in ((None, 0), (2.4, 1)):
         caplog.clear()
         monkeypatch.setattr(machine_state, "_load_average", lambda root, load=load: load)
         found = measured_row(files, TABLE, "a run", trusted=None, progress=silent)
