@@ -1,7 +1,7 @@
 """Jobs done on a Ray cluster, of as many machines as it has; thinwave has to be installed on each.
 
 A job carries the models that it needs, and a generated set is generated where the job is done: no folder is shared. A set in
-a file has to lie at the same place on every machine. What is half done is lost with its job: only whole ones come back.
+a file has to lie at the same place on every machine. What is half done is lost with its job, but on this machine's own cores.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from deploy.command_line import end_on_sigterm
@@ -43,8 +44,12 @@ class _Needs:
 
 
 @contextmanager
-def ray_cluster(address: str, *, threads: int, devices: int, accelerator: str) -> Iterator[Runner]:
+def ray_cluster(
+    address: str, *, threads: int, devices: int, accelerator: str, work: Callable[[Job], Path]
+) -> Iterator[Runner]:
     """A runner on the cluster at ``address``, of which this machine is a node, or on this machine's cores for "local".
+
+    There each job has its ``work`` folder, where one that was interrupted is taken up.
 
     A job has ``threads`` cores, of the CPU's ``devices`` times as many, or as many GPUs; "auto" is what the cluster has.
 
@@ -74,7 +79,8 @@ def ray_cluster(address: str, *, threads: int, devices: int, accelerator: str) -
     # Ray takes the signal for itself, and ends with a crash.
     end_on_sigterm()
     try:
-        yield partial(_run, ray, needs=_needs(ray, address, threads, devices, accelerator))
+        needs = _needs(ray, address, threads, devices, accelerator)
+        yield partial(_run, ray, needs=needs, work=work if address == LOCAL else None)
     finally:
         ray.shutdown()
 
@@ -109,7 +115,13 @@ def _check_answers(address: str) -> None:
 
 
 def _run(
-    ray: Any, jobs: Sequence[Job], finished: Callable[[Job, Done], None], progress: Progress, *, needs: _Needs
+    ray: Any,
+    jobs: Sequence[Job],
+    finished: Callable[[Job, Done], None],
+    progress: Progress,
+    *,
+    needs: _Needs,
+    work: Callable[[Job], Path] | None,
 ) -> None:
     """Do all ``jobs``, as :class:`toolchain.comparison.jobs.Runner`."""
     task, board = ray.remote(max_retries=RETRIES)(_done_there), _board(ray)
@@ -123,7 +135,8 @@ def _run(
                 job = waiting.popleft()
                 takes = task.options(num_cpus=needs.cores, num_gpus=needs.gpus if job.trains else 0)
                 try:
-                    flying[takes.remote(job.packed(), needs.threads, board)] = (job, time.monotonic())
+                    folder = None if work is None else work(job).absolute()
+                    flying[takes.remote(job.packed(), needs.threads, board, folder)] = (job, time.monotonic())
                 except OSError as error:
                     finished(job, Done(failed=f"{error.filename}: cannot be read: {error.strerror}"))
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0) if flying else ([], [])
@@ -196,7 +209,7 @@ def _board(ray: Any) -> Any:
     return ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _done_there(packed: Packed, threads: int, board: Any) -> Done:
+def _done_there(packed: Packed, threads: int, board: Any, folder: Path | None) -> Done:
     """Do a job where Ray has put it."""
     last = 0.0
 
@@ -206,4 +219,4 @@ def _done_there(packed: Packed, threads: int, board: Any) -> Done:
             last = time.monotonic()
             board.tell.remote(packed.name, done / max(1, total))
 
-    return done_here(packed, threads=threads, progress=tell)
+    return done_here(packed, threads=threads, folder=folder, progress=tell)

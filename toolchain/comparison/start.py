@@ -48,12 +48,12 @@ def compare(
 
 def _runner(recipe: ComparisonRecipe, folder: Folder, ray: str | None) -> AbstractContextManager[Runner]:
     run = recipe.run
-    if ray is not None:
-        return ray_cluster(ray, threads=run.threads, devices=run.devices, accelerator=run.accelerator)
 
     def work(job: Job) -> Path:
         return folder.work(job.name, job.key)
 
+    if ray is not None:
+        return ray_cluster(ray, threads=run.threads, devices=run.devices, accelerator=run.accelerator, work=work)
     return runner_here(threads=run.threads, work=work)
 
 

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from toolchain.compared import read_compared
+from toolchain.models import load_model
 
 pytestmark = pytest.mark.slow
 PORT = 26379
@@ -100,6 +102,29 @@ def test_cores_here_are_used_whatever_cluster_was_heard_of_last(changed, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_half_trained_on_cores_here_is_taken_up(changed, tmp_path):
+    recipe = changed(('["layers", "l1", "sfp", "scratch"]', '["layers"]'), ("steps = 12", "steps = 240"))
+    command = [sys.executable, "-m", "toolchain.cli", "compare", recipe, "--out", tmp_path / "out", "--ray", "local"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (found := list(Path(tmp_path, "out", ".thinwave", "work").glob("*/checkpoint.pt"))):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    process.communicate()
+    # What it has learnt so far is told from what it would learn again.
+    (checkpoint,) = found
+    reached = torch.load(checkpoint, weights_only=True)
+    reached["epochs"][0]["loss"] = 77.0
+    torch.save(reached, checkpoint)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (original,) = Path(tmp_path, "out", "originals").iterdir()
+    assert load_model(original)[1].training["epochs"][0]["loss"] == 77.0
+    assert not Path(tmp_path, "out", ".thinwave", "work").exists()
 
 
 def test_a_cluster_that_does_not_answer_is_told(refused, recipe_file, tmp_path):
