@@ -39,7 +39,7 @@ replace_option = click.option(
     epilog="\b\nExamples:\n"
     "  thinwave run recipes/quickstart.toml --out runs/half --set plan.keep=0.5\n"
     "  thinwave run my.toml --set model.weights=trained.safetensors\n"
-    "\n\bThe same command again goes on after the last finished stage.",
+    "\nThe same command again goes on after the last finished stage.",
 )
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", type=folder_option, help="Folder of the run. [default: runs/NAME, after the recipe's file]")
@@ -56,7 +56,7 @@ def run(recipe: Path, out: Path | None, assignments: tuple[str, ...], replace: b
     epilog="\b\nExamples:\n"
     "  thinwave quickstart\n"
     "  thinwave quickstart --data RML2016.10a_dict.pkl --out runs/rml2016\n"
-    "\n\bThe same command again goes on after the last finished stage.",
+    "\nThe same command again goes on after the last finished stage.",
 )
 @click.option(
     "--data", "data_file", metavar="FILE", type=click.Path(), help="Frames of your own instead of generated ones."

@@ -20,7 +20,7 @@ from toolchain.cli_options import EXTRA, require_extra, set_option
     "  thinwave compare my.toml --out runs/mine --set compare.seeds=[1,2,3,4,5]\n"
     "  thinwave compare my.toml --ray local\n"
     "  thinwave compare my.toml --ray 10.0.0.5:6379\n"
-    "\n\bThe same command again goes on with what is missing, and tries again what failed; more methods, budgets, seeds, "
+    "\nThe same command again goes on with what is missing, and tries again what failed; more methods, budgets, seeds, "
     "models or data sets add only their cells.",
 )
 @click.argument("recipe", type=click.Path(path_type=Path))

@@ -91,7 +91,7 @@ def training_options(command: Decorated) -> Decorated:
     "  thinwave train --data RML2016.10a_dict.pkl --model resnet1d56 --out resnet.safetensors\n"
     "  thinwave train --data rml2018.h5 --model resnet1d20 --out small.safetensors --epochs 5 --batch 512\n"
     "  thinwave train --data frames.h5 --model mypackage.models:build --out mine.safetensors\n"
-    "\n\bAfter an interrupt the same command goes on from the last finished epoch.",
+    "\nAfter an interrupt the same command goes on from the last finished epoch.",
 )
 @data_option
 @click.option(
@@ -144,7 +144,7 @@ def train(
     "  thinwave finetune pruned/model.safetensors --data frames.h5 --teacher trained.safetensors --out small.safetensors\n"
     "  thinwave finetune trained.safetensors --data other.h5 --epochs 5 --learning-rate 1e-3 --out here.safetensors\n"
     "  thinwave finetune --model mypackage.models:build --weights w.pt --data frames.h5 --out mine.safetensors\n"
-    "\n\bAfter an interrupt the same command goes on from the last finished epoch.",
+    "\nAfter an interrupt the same command goes on from the last finished epoch.",
 )
 @model_options
 @data_option

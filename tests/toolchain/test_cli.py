@@ -49,6 +49,20 @@ def test_help_answers_without_importing_what_is_slow(command):
     assert not command or "Example" in said
 
 
+def every_command(command, context):
+    yield command, context
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        below = command.get_command(context, name)
+        yield from every_command(below, click.Context(below, info_name=name, parent=context))
+
+
+def test_help_is_text_and_nothing_that_steers_a_terminal():
+    found = list(every_command(thinwave_command, click.Context(thinwave_command, info_name="thinwave")))
+    assert len(found) > 15
+    for command, context in found:
+        assert all(letter.isprintable() or letter == "\n" for letter in command.get_help(context)), context.command_path
+
+
 @pytest.fixture(scope="session")
 def without_extra(tmp_path_factory):
     """An environment with the base dependencies only, as a device has it: the packages are this one's, linked."""

@@ -319,8 +319,8 @@ def test_a_model_is_pruned_to_a_latency_that_is_estimated(
 @pytest.mark.slow
 def test_a_model_is_pruned_to_a_latency_that_is_measured(thinwave_here, trained, frames_file, monkeypatch, tmp_path):
     # Of a moment each: what is held to them is the plan.
-    monkeypatch.setattr(meters, "THOROUGH", meters.Effort(4, 0.3, footprints=True))
-    monkeypatch.setattr(meters, "BRIEF", meters.Effort(3, 0.2))
+    monkeypatch.setattr(meters, "THOROUGH", meters.Effort(3, 0.1, footprints=True))
+    monkeypatch.setattr(meters, "BRIEF", meters.Effort(2, 0.1))
     out = tmp_path / "out"
     said = thinwave_here("prune", trained, "--data", frames_file, "--speedup", "1.5", "--out", out)
     assert said.returncode == 0, said.stderr

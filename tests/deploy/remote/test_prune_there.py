@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from toolchain.baselines import random_layers
 from toolchain.latency_budget import meters
 from toolchain.models import ModelCard, create_model, save_model
+from toolchain.pruning import Budget, apply_plan, pruned_card
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +28,10 @@ def test_a_model_is_pruned_by_what_it_takes_on_the_device(machine, noise_set, tm
     assert meters.BRIEF.processes >= 5
     frames = noise_set(tmp_path / "frames.h5", classes=CLASSES, length=64)
     model = create_model("resnet1d20", 5, 64, generator=torch.Generator().manual_seed(1))
-    save_model(tmp_path / "m.safetensors", model, ModelCard(architecture="resnet1d20", classes=CLASSES, length=64))
+    # With few units, which are read one by one.
+    plan = random_layers(model, np.zeros((2, 2, 64), np.float32), Budget(keep=4), seed=1)
+    card = pruned_card(ModelCard(architecture="resnet1d20", classes=CLASSES, length=64), plan)
+    save_model(tmp_path / "m.safetensors", apply_plan(plan, model), card)
     command = [
         "prune", tmp_path / "m.safetensors", "--data", frames, "--speedup", "1.5", "--target", "x86-cpu", "--out",
         tmp_path / "out", "--device", machine.address(), "--wheels", machine.wheels, "--frames", "32",
