@@ -150,6 +150,8 @@ def tables(found: dict[str, Any]) -> str:
         these = [row for row in found["rows"] if (row["model"], row["data"]) == (model, data)]
         originals = {row["seed"]: row for row in these if row["method"] == "original" and row["accuracy"] is not None}
         cells = [row for row in these if row["method"] != "original"]
+        if not cells:
+            continue
         runtimes = list(dict.fromkeys(runtime for row in these for runtime in row["latency"]))
         parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)
         parts += _table(
