@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -76,8 +77,9 @@ def ray_cluster(
             f"--ray {address}: no Ray cluster can be used there: {first_line(error)}; start one with `ray start --head`, and "
             f"on this machine `ray start --address={address}`, or take --ray local"
         ) from error
-    # Ray takes the signal for itself, and ends with a crash.
-    end_on_sigterm()
+    # Ray takes the signal for itself, and ends with a crash. Signals are the main thread's.
+    if threading.current_thread() is threading.main_thread():
+        end_on_sigterm()
     try:
         needs = _needs(ray, address, threads, devices, accelerator)
         yield partial(_run, ray, needs=needs, work=work if address == LOCAL else None)
