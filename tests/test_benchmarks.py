@@ -1,5 +1,6 @@
 """The programs that make the README's figures start, whatever else is called as they are."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,50 @@ def test_program_tells_what_it_does(program, tmp_path):
     )
     assert said.returncode == 0, said.stderr
     assert "usage:" in said.stdout
+
+
+@pytest.fixture
+def comparing(monkeypatch):
+    """The program that compares, as a module."""
+    # It takes its own folder off the path.
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    path = next(program for program in PROGRAMS if program.stem == "compare")
+    spec = importlib.util.spec_from_file_location("benchmark_compare", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(method, seed, accuracy, *, budget="macs_cut=0.75", times=2.0, within=True, failed=None):
+    return {
+        "method": method, "budget": budget, "model": "m", "data": "d", "seed": seed, "accuracy": accuracy,
+        "test_frames": 1000, "macs": 100 if method == "original" else 25, "within": within, "failed": failed,
+        "latency": {} if accuracy is None else {"onnxruntime": {"times_as_fast": times}},
+    }  # fmt: skip
+
+
+def test_the_comparisons_tables_mark_what_is_shown_and_say_what_there_is_not(comparing):
+    originals = [row("original", seed, 0.6, budget="none", times=1.0) for seed in (1, 2)]
+    # The third original could not be trained, so its cells have failed too.
+    rows = [*originals, row("original", 3, None, budget="none", failed="nan")]
+    rows += [row("layers", seed, accuracy, times=4.0) for seed, accuracy in ((1, 0.50), (2, 0.52))]
+    rows += [row("l1", seed, accuracy, times=1.0) for seed, accuracy in ((1, 0.40), (2, 0.422))]
+    rows += [row("l2", seed, accuracy) for seed, accuracy in ((1, 0.501), (2, 0.521))]
+    rows += [row("rfp", 1, 0.3, within=False), row("psr", 1, None, failed="no plan"), row("taylor", 1, None)]
+    lines = comparing.tables({"rows": rows}).splitlines()
+    second = lines.index("m, times as fast as the original in onnxruntime (MACs left)")
+    accuracy, speed = (
+        dict([part.strip() for part in line.split("|")[1:3]] for line in table if line.startswith("| "))
+        for table in (lines[:second], lines[second:])
+    )
+    assert accuracy["method"] == "75 % fewer MACs"
+    assert accuracy["original"] == "60.0"
+    assert accuracy["layers"] == "51.0"
+    # By 10 and by 9.8 points, which shows; and twice by 0.1 point, which 1,000 frames cannot tell.
+    assert accuracy["l1"] == "41.1 -"
+    assert accuracy["l2"] == "51.1"
+    assert accuracy["rfp"] == "30.0 *"
+    assert (accuracy["psr"], accuracy["taylor"]) == ("failed", "not run yet")
+    # Geometric means over the seeds, and the part of the MACs that is left.
+    assert speed["layers"] == "4.00 (25 %)"
+    assert speed["l1"] == "1.00 (25 %)"
