@@ -19,6 +19,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +30,7 @@ sys.path.pop(0)
 from deploy.interval import resolution, t_interval
 from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
 from toolchain.errors import RunError
+from toolchain.report.comparison.wording import budget_in_words
 
 RECIPES = Path(__file__).parent / "compare_recipes"
 RESULTS = Path(__file__).parent / "results" / "compare.json"
@@ -153,13 +155,9 @@ def tables(found: dict[str, Any]) -> str:
         if not cells:
             continue
         runtimes = list(dict.fromkeys(runtime for row in these for runtime in row["latency"]))
+        speed = f"{model}, times as fast as the original in {' / '.join(runtimes)} (MACs left)"
         parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)
-        parts += _table(
-            f"{model}, times as fast as the original in {' / '.join(runtimes)} (MACs left)",
-            cells,
-            lambda mine, _, originals=originals, runtimes=runtimes: _speed(mine, originals, runtimes),
-            None,
-        )
+        parts += _table(speed, cells, partial(_speed, originals=originals, runtimes=runtimes), {})
     return "\n".join(parts)
 
 
@@ -167,10 +165,10 @@ def _table(
     title: str,
     cells: Sequence[dict[str, Any]],
     said: Callable[[Seeds, Seeds], str],
-    originals: Seeds | None,
+    originals: Seeds,
 ) -> list[str]:
     budgets = list(dict.fromkeys(row["budget"] for row in cells))
-    lines = [title, "", "| method | " + " | ".join(_words(budget) for budget in budgets) + " |"]
+    lines = [title, "", "| method | " + " | ".join(budget_in_words(budget) for budget in budgets) + " |"]
     lines.append("|---|" + "---:|" * len(budgets))
     if originals:
         lines.append("| original | " + " | ".join([said(originals, {})] * len(budgets)) + " |")
@@ -197,16 +195,6 @@ def _why_none(cells: Sequence[dict[str, Any]], method: str, budget: str) -> str:
     return "failed" if any(tried) else "not run yet"
 
 
-def _words(budget: str) -> str:
-    kind, value = budget.split("=")
-    return {
-        "macs_cut": f"{100 * float(value):g} % fewer MACs",
-        "params_cut": f"{100 * float(value):g} % fewer parameters",
-        "speedup": f"{float(value):g}x as fast",
-        "latency_ms": f"{float(value):g} ms",
-    }[kind]
-
-
 def _accuracy(mine: Seeds, layers: Seeds) -> str:
     """The mean over seeds, and whether it is shown, seed by seed, to be less than that of layers (``-``) or more (``+``).
 
@@ -223,7 +211,7 @@ def _accuracy(mine: Seeds, layers: Seeds) -> str:
     return f"{mean:.1f}{' -' if high < 0 else ' +' if low > 0 else ''}"
 
 
-def _speed(mine: Seeds, originals: Seeds, runtimes: Sequence[str]) -> str:
+def _speed(mine: Seeds, layers: Seeds, *, originals: Seeds, runtimes: Sequence[str]) -> str:
     """The geometric mean over seeds in each runtime, and the part of the MACs that is left."""
     times = []
     for runtime in runtimes:

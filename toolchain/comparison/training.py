@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deploy.accuracy import accuracy, accuracy_by_snr, confusion_matrix
-from deploy.progress import Progress
+from deploy.progress import Progress, part
 from toolchain.baselines import Scope, filter_norms, scope_of, softly, thinned
 from toolchain.comparison.frames import Frames, FramesAsked, frames_of
 from toolchain.comparison.shapes import shape_of
@@ -133,16 +133,9 @@ def _softly_fitted(
     shape = (2, frames.set.length)
     scope: Scope = scope_of(original, shape)
     steps = fitting.settings.steps
-    halves = [
-        replace(fitting, settings=replace(fitting.settings, steps=half)) for half in (steps // 2, steps - steps // 2)
-    ]
-
-    def first(done: int, total: int, note: str = "") -> None:
-        progress(done, steps, f"softly, {note}")
-
-    def second(done: int, total: int, note: str = "") -> None:
-        progress(steps // 2 + done, steps, note)
-
+    half = steps // 2
+    halves = [replace(fitting, settings=replace(fitting.settings, steps=each)) for each in (half, steps - half)]
+    first, second = part(progress, 0, half, steps, "softly"), part(progress, half, steps - half, steps)
     soft, _ = _fitted(
         original, frames, halves[0], folder / "soft.pt", original, first, after_epoch=softly(shape, share, scope)
     )
