@@ -32,6 +32,12 @@ Decibels = Annotated[float, Field(ge=-1000, le=1000)]
 Kind = Literal["layers", "channels", "scratch"]
 
 
+def budget_name(kind: str, value: float) -> str:
+    """A budget as results name it: "macs_cut=0.75", told apart to the last digit."""
+    short = f"{value:g}"
+    return f"{kind}={short if float(short) == value else repr(value)}"
+
+
 class Latency(Strict):
     """What a model takes in one ``runtime`` on the machine ``host``, in milliseconds, and how much faster than its original.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from toolchain.compared import budget_name
 from toolchain.comparison.methods import reference_of
 from toolchain.comparison.recipe import BudgetsTable, ComparedData, ComparedModel, ComparisonRecipe
 from toolchain.errors import RecipeError
@@ -31,8 +32,7 @@ class Asked:
 
     def __str__(self) -> str:
         """As results name it."""
-        short = f"{self.value:g}"
-        return f"{self.kind}={short if float(short) == self.value else repr(self.value)}"
+        return budget_name(self.kind, self.value)
 
 
 @dataclass(frozen=True)

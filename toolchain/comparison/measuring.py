@@ -103,7 +103,7 @@ def _measure_in(
     original = measurement.models[ORIGINAL]
     if original.record.kind != "measured":
         raise MeasurementError("an emulator ran it, whose times are no device's; compare on a machine that is one")
-    load = _record(original, original, run, None)["load_average"]
+    load = _load_average(original)
     if load is not None and load > table.threads + OTHERS:
         log.warning(
             "%s, %s: %.1f processes were running, %d of them measured: what else runs here makes latencies uncertain; "
@@ -154,6 +154,11 @@ def _write(
     return _Written(files, first, length)
 
 
+def _load_average(model: ModelLatency) -> float | None:
+    """How many processes were runnable in the last minute of its run."""
+    return cast(dict[str, float | None], model.record.conditions["load_average"])["after"]
+
+
 def _record(model: ModelLatency, original: ModelLatency, run: str, same_as: str | None) -> dict[str, Any]:
     record, ratio = model.record, ratio_between(original, model)
     conditions = record.conditions
@@ -174,7 +179,7 @@ def _record(model: ModelLatency, original: ModelLatency, run: str, same_as: str 
         "percentiles_ms": [round(float(value), 6) for value in np.percentile(pooled_ms, range(101))],
         "processes": conditions["processes"],
         "stable": conditions["stable"],
-        "load_average": cast(dict[str, Any], conditions["load_average"])["after"],
+        "load_average": _load_average(model),
         "run": run,
         "same_as": same_as,
     }

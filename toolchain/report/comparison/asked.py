@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from toolchain.compared import Compared
+from toolchain.compared import Compared, budget_name
 from toolchain.report.comparison.gathering import NO_BUDGET, ORIGINAL
 
 Place = tuple[str, str, str]
@@ -42,8 +42,7 @@ def _budgets(recipe: Mapping[str, JsonValue]) -> Iterator[str]:
     for kind in ("macs_cut", "params_cut", "speedup", "latency_ms"):
         for value in _listed(recipe, "budgets", kind):
             if isinstance(value, int | float):
-                short = f"{value:g}"
-                yield f"{kind}={short if float(short) == value else repr(value)}"
+                yield budget_name(kind, value)
 
 
 def _called(model: Mapping[str, Any]) -> str:
