@@ -10,7 +10,7 @@ from toolchain.compared import Latency
 from toolchain.report.comparison.gathering import Result
 from toolchain.report.comparison.latency import setting_of
 from toolchain.report.comparison.summary import Summary
-from toolchain.report.comparison.wording import budget_in_words
+from toolchain.report.comparison.wording import budget_in_words, seeds_in_words
 
 # Splits that draw no test frames by the seed.
 SAME_FRAMES = ("own", "sequential-80-20", "amr-benchmark")
@@ -66,10 +66,7 @@ def _by_reason(results: Sequence[Result], why: Callable[[Result], str | None]) -
     return [
         (
             reason,
-            [
-                f"{place}, seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
-                for place, seeds in found.items()
-            ],
+            [f"{place}, {seeds_in_words(seeds)}" for place, seeds in found.items()],
         )
         for reason, found in places.items()
     ]

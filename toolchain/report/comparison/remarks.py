@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from toolchain.report.comparison.gathering import Result
 from toolchain.report.comparison.statistics import Entry
-from toolchain.report.comparison.wording import percent, several
+from toolchain.report.comparison.wording import percent, seeds_in_words, several
 
 # A table's cell has no room for more of a reason.
 LONGEST = 160
@@ -23,7 +23,7 @@ def why_left_out(entry: Entry) -> str:
     if entry.failed:
         reasons.append(f"failed with {several(len(entry.failed), 'seed')}" if many else "failed")
     if entry.not_within:
-        reasons.append(f"budget not reached{f' with {_seeds(entry.not_within)}' if many else ''}")
+        reasons.append(f"budget not reached{f' with {seeds_in_words(entry.not_within)}' if many else ''}")
     return ", ".join(reasons) or "not finished"
 
 
@@ -33,9 +33,11 @@ def remarks(entry: Entry) -> list[str]:
     found = [f"failed{place}: {why}" for place, why in _by_reason(entry.failed, many)]
     missed = [result for result in entry.results if result.seed in entry.not_within]
     if missed:
-        found.append(f"budget not reached{f' with {_seeds(entry.not_within)}' if many else ''}{_how_far(missed)}")
+        found.append(
+            f"budget not reached{f' with {seeds_in_words(entry.not_within)}' if many else ''}{_how_far(missed)}"
+        )
     if entry.unfinished:
-        found.append(f"{_seeds(entry.unfinished)} not done yet")
+        found.append(f"{seeds_in_words(entry.unfinished)} not done yet")
     found += [f"latency not measured{place}: {why}" for place, why in _by_reason(entry.unmeasured, many)]
     if entry.inner:
         found.append("only channels inside of blocks could go")
@@ -50,7 +52,7 @@ def short_remarks(entry: Entry) -> str:
 def _by_reason(whys: Mapping[int, str], many: bool) -> list[tuple[str, str]]:
     """Each reason once, with the seeds that it holds of."""
     return [
-        (f" with {_seeds([seed for seed, other in whys.items() if other == why])}" if many else "", why)
+        (f" with {seeds_in_words([seed for seed, other in whys.items() if other == why])}" if many else "", why)
         for why in dict.fromkeys(whys.values())
     ]
 
@@ -71,8 +73,3 @@ def _shares(shares: Sequence[float | None]) -> str:
         {percent(share, 1): share for share in shares if share is not None}.items(), key=lambda item: item[1]
     )
     return "" if not known else known[0][0] if len(known) == 1 else f"{known[0][0]} to {known[-1][0]}"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    """``seed 1``, ``seeds 1, 2``."""
-    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"

@@ -143,3 +143,8 @@ def several(count: int, noun: str) -> str:
 def in_a_row(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """``seed 1``, ``seeds 1, 2``."""
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
