@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+
+from toolchain.baselines import Sample
+from toolchain.comparison.frames import FramesAsked
+from toolchain.comparison.pruning import Opened, PruneAsked
+from toolchain.comparison.recipe import ComparedData
+from toolchain.models import ModelCard
+from toolchain.recipe import ChoicesTable
+from toolchain.stages.run import use_asked
 
 RECIPE = """
 [compare]
@@ -53,3 +62,26 @@ def changed(recipe_file, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def start(model, frames):
+    """The model as methods find it opened, with frames of five classes by turns."""
+    card = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
+    sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
+    return Opened(model=model, card=card, sample=sample, seed=1)
+
+
+@pytest.fixture
+def asked_of():
+    """A budget for that model by a method, with no set behind it."""
+    data = ComparedData(name="none")
+    frames = FramesAsked(table=data, seed=1, use=use_asked(data, 1))
+
+    def asked_of(method, asked, wanted=None):
+        return PruneAsked(
+            method=method, asked=asked, frames=frames, architecture="resnet1d20", choices=ChoicesTable(frames=32),
+            wanted=wanted,
+        )  # fmt: skip
+
+    return asked_of

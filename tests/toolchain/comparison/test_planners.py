@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from toolchain.baselines import Sample, random_layers
+from toolchain.baselines import random_layers
 from toolchain.comparison import within
-from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import Opened, PruneAsked
-from toolchain.comparison.recipe import ComparedData
 from toolchain.comparison.within import Stand, prune_within
 from toolchain.errors import NoRoomError
 from toolchain.latency_budget import Reading
-from toolchain.models import ModelCard, save_model
+from toolchain.models import save_model
 from toolchain.models.residual import ResidualUnit
 from toolchain.pruning import Budget
-from toolchain.recipe import ChoicesTable
-from toolchain.stages.run import use_asked
 
-CARD = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
-DATA = ComparedData(name="none")
 # By the number of units: one alone saves 1.5 ms, more of them less each, so that sums promise what is not so.
 SAVE_LESS_TOGETHER = (2.0, 2.8, 3.6, 4.4, 5.2, 6.0, 6.8, 7.6, 8.5, 10.0)
 # One alone saves 0.3 ms, so that sums say that nothing can be had.
@@ -52,17 +44,13 @@ class ByUnits:
 
 
 @pytest.fixture
-def bring(model, frames, monkeypatch, tmp_path):
+def bring(start, asked_of, monkeypatch, tmp_path):
     """Bring the model to a latency by a method, as a meter reads it."""
-    save_model(tmp_path / "original.safetensors", model, CARD)
-    start = Opened(model=model, card=CARD, sample=Sample(frames=frames, labels=np.arange(len(frames)) % 5), seed=1)
+    save_model(tmp_path / "original.safetensors", start.model, start.card)
     monkeypatch.setattr(within, "opened", lambda asked, models: start)
 
     def pruned(method, asked, meter):
-        what = PruneAsked(
-            method=method, asked=asked, frames=FramesAsked(table=DATA, seed=1, use=use_asked(DATA, 1)),
-            architecture="resnet1d20", choices=ChoicesTable(frames=32),
-        )  # fmt: skip
+        what = asked_of(method, asked)
         stand = Stand(meter, tmp_path)
         record, _ = prune_within(
             what, {"original": tmp_path / "original.safetensors"}, tmp_path, stand, None, lambda taken: None

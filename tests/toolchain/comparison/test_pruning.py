@@ -1,40 +1,27 @@
 """Each method brings a model to what is counted."""
 
-import numpy as np
 import pytest
 
-from toolchain.baselines import Sample
 from toolchain.comparison import pruning
-from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
 from toolchain.comparison.methods import KINDS
-from toolchain.comparison.pruning import Opened, PruneAsked, prune
-from toolchain.comparison.recipe import ComparedData
+from toolchain.comparison.pruning import prune
 from toolchain.cost import cost
 from toolchain.errors import NoRoomError
-from toolchain.models import ModelCard, load_model, save_model
-from toolchain.recipe import ChoicesTable
-from toolchain.stages.run import use_asked
-
-CARD = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
-DATA = ComparedData(name="none")
+from toolchain.models import load_model, save_model
 
 
 @pytest.fixture
-def pruned(model, frames, monkeypatch, tmp_path):
+def pruned(start, asked_of, monkeypatch, tmp_path):
     """Bring the model to a budget by a method: its record, and its MACs as a part of the original's."""
-    sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
-    monkeypatch.setattr(pruning, "opened", lambda asked, models: Opened(model=model, card=CARD, sample=sample, seed=1))
-    save_model(tmp_path / "shape.safetensors", model, CARD)
+    monkeypatch.setattr(pruning, "opened", lambda asked, models: start)
+    save_model(tmp_path / "shape.safetensors", start.model, start.card)
 
     def bring(method, asked, wanted=None):
-        what = PruneAsked(
-            method=method, asked=asked, frames=FramesAsked(table=DATA, seed=1, use=use_asked(DATA, 1)),
-            architecture="resnet1d20", choices=ChoicesTable(frames=32), wanted=wanted,
-        )  # fmt: skip
+        what = asked_of(method, asked, wanted)
         record, path = prune(what, {"shape": tmp_path / "shape.safetensors"}, tmp_path, lambda *told: None)
         smaller, _ = load_model(path)
-        return record, cost(smaller, (2, 64)).macs / cost(model, (2, 64)).macs
+        return record, cost(smaller, (2, 64)).macs / cost(start.model, (2, 64)).macs
 
     return bring
 

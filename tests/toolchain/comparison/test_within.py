@@ -2,26 +2,16 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from torch import nn
 
-from toolchain.baselines import Sample
 from toolchain.comparison import within
-from toolchain.comparison.frames import FramesAsked
 from toolchain.comparison.grid import Asked
-from toolchain.comparison.pruning import Opened, PruneAsked
-from toolchain.comparison.recipe import ComparedData
 from toolchain.comparison.within import Stand, prune_within
 from toolchain.cost import cost
 from toolchain.errors import NoRoomError, PlanError
 from toolchain.latency_budget import Reading
-from toolchain.models import ModelCard, create_model, load_model, save_model
-from toolchain.recipe import ChoicesTable
-from toolchain.stages.run import use_asked
-
-CARD = ModelCard(architecture="resnet1d20", classes=tuple("abcde"), length=64)
-DATA = ComparedData(name="none")
+from toolchain.models import create_model, load_model, save_model
 
 
 class Counting:
@@ -51,19 +41,14 @@ def stand(tmp_path):
 
 
 @pytest.fixture
-def pruned(model, frames, stand, monkeypatch, tmp_path):
+def pruned(start, asked_of, stand, monkeypatch, tmp_path):
     """Bring the model to a latency by a method."""
     original = tmp_path / "original.safetensors"
-    save_model(original, model, CARD)
-    sample = Sample(frames=frames, labels=np.arange(len(frames)) % 5)
-    start = Opened(model=model, card=CARD, sample=sample, seed=1)
+    save_model(original, start.model, start.card)
     monkeypatch.setattr(within, "opened", lambda asked, models: start)
 
     def bring(method, asked, *, wanted=None, taken=None, shape=None):
-        what = PruneAsked(
-            method=method, asked=asked, frames=FramesAsked(table=DATA, seed=1, use=use_asked(DATA, 1)),
-            architecture="resnet1d20", choices=ChoicesTable(frames=32), wanted=wanted,
-        )  # fmt: skip
+        what = asked_of(method, asked, wanted)
         files = {"original": original} | ({} if shape is None else {"shape": shape})
         folder = tmp_path / method
         folder.mkdir(exist_ok=True)
@@ -113,9 +98,8 @@ def test_milliseconds_are_a_part_of_what_the_original_takes(pruned, stand, model
         pruned("random-layers", Asked("speedup", 500.0), taken=taken)
 
 
-def test_what_has_the_same_layers_is_read_once(stand, model, frames):
-    start = Opened(model=model, card=CARD, sample=Sample(frames=frames, labels=np.zeros(32, np.int64)), seed=1)
-    first = stand.beside(start, model, CARD)
+def test_what_has_the_same_layers_is_read_once(stand, start):
+    first = stand.beside(start, start.model, start.card)
     fresh = create_model("resnet1d20", classes=5, length=64)
-    assert stand.beside(start, fresh, replace(CARD, training={"other": 1})) is first
+    assert stand.beside(start, fresh, replace(start.card, training={"other": 1})) is first
     assert len(stand.known) == 1
