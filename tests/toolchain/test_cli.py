@@ -49,15 +49,20 @@ def test_help_answers_without_importing_what_is_slow(command):
     assert not command or "Example" in said
 
 
+def context_of(command, name, parent):
+    # By its own settings: commands keep the first help option that they are asked for, also for other tests.
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
+
+
 def every_command(command, context):
     yield command, context
     for name in command.list_commands(context) if isinstance(command, click.Group) else ():
         below = command.get_command(context, name)
-        yield from every_command(below, click.Context(below, info_name=name, parent=context))
+        yield from every_command(below, context_of(below, name, context))
 
 
 def test_help_is_text_and_nothing_that_steers_a_terminal():
-    found = list(every_command(thinwave_command, click.Context(thinwave_command, info_name="thinwave")))
+    found = list(every_command(thinwave_command, context_of(thinwave_command, "thinwave", None)))
     assert len(found) > 15
     for command, context in found:
         assert all(letter.isprintable() or letter == "\n" for letter in command.get_help(context)), context.command_path
