@@ -87,7 +87,7 @@ def write(results: Path, work: Path) -> None:
         "command": "python benchmarks/compare.py",
         "host": {one.name: one.host for one in found},
         "recipes": {one.name: one.recipe for one in found},
-        "missing": {one.name: one.missing for one in found},
+        "missing": {one.name: len(one.missing) for one in found},
         "rows": [row for one in found for row in rows(one)],
     }
     results.parent.mkdir(parents=True, exist_ok=True)

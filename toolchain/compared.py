@@ -18,7 +18,7 @@ from deploy.regular_file import read_whole
 from deploy.strict_reading import Strict, read_strictly
 from toolchain.errors import RunError
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "compare.json"
 # A thousand cells have some ten MiB.
 MOST_BYTES = 1 << 29
@@ -166,14 +166,25 @@ class Cell(Strict):
         return self
 
 
+class Missing(Strict):
+    """A cell of the recipe that is not done yet."""
+
+    method: str
+    data: str
+    model: str
+    budget: str
+    seed: CountOrZero
+
+
 class Compared(Strict):
     """All of it: the recipe's values (of files only the names), on which host latencies were measured, originals, cells.
 
     ``baseline`` is the method that the others are held against, ``level`` the accuracy that sensitivity is the SNR of, and
-    ``missing`` how many cells of the recipe are not done yet.
+    ``missing`` are the cells of the recipe that are not done yet; of originals all are there, those not done without a
+    judgement and a reason.
     """
 
-    schema_: Literal[1] = Field(default=1, alias="schema")
+    schema_: Literal[2] = Field(default=2, alias="schema")
     name: str
     recipe: dict[str, JsonValue]
     host: dict[str, JsonValue]
@@ -182,7 +193,7 @@ class Compared(Strict):
     runtimes: tuple[str, ...] = Field(min_length=1)
     originals: tuple[Original, ...]
     cells: tuple[Cell, ...]
-    missing: CountOrZero = 0
+    missing: tuple[Missing, ...] = ()
 
     @model_validator(mode="after")
     def _each_once(self) -> Compared:

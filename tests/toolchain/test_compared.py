@@ -30,7 +30,7 @@ def changed(tmp_path):
             "layers": {"units": ["a", "b"], "kept": [1], "boundaries": [0], "scored_by": []},
         }  # fmt: skip
         values = {
-            "schema": 1, "name": "one", "recipe": {}, "host": {}, "baseline": "layers", "level": 0.5,
+            "schema": 2, "name": "one", "recipe": {}, "host": {}, "baseline": "layers", "level": 0.5,
             "runtimes": ["onnxruntime"], "originals": [place], "cells": [cell],
         }  # fmt: skip
         *first, last = path or (None,)

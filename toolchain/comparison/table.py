@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.accuracy import sensitivity_db
 from deploy.host import describe_host
-from toolchain.compared import FILE, Cell, Compared, Original
+from toolchain.compared import FILE, Cell, Compared, Missing, Original
 from toolchain.comparison.grid import Cell as Place
 from toolchain.comparison.grid import Start
 from toolchain.comparison.known import Known, Row
@@ -25,8 +25,7 @@ def tabulated(known: Known, failed: Mapping[str, str]) -> Compared:
     grid = known.grid
     level = grid.recipe.measure.sensitivity_level
     rows = {row: known.latencies(row) for row in known.rows}
-    found = [_cell(place, known, rows[place.start, place.asked], failed, level) for place in grid.cells]
-    cells = tuple(cell for cell in found if cell is not None)
+    found = {place: _cell(place, known, rows[place.start, place.asked], failed, level) for place in grid.cells}
     compared = Compared(
         name=known.folder.path.absolute().name,
         recipe=told(grid.recipe),
@@ -35,8 +34,8 @@ def tabulated(known: Known, failed: Mapping[str, str]) -> Compared:
         level=level,
         runtimes=grid.recipe.measure.runtimes,
         originals=tuple(_original(start, known, rows, failed, level) for start in grid.starts),
-        cells=cells,
-        missing=len(found) - len(cells),
+        cells=tuple(cell for cell in found.values() if cell is not None),
+        missing=tuple(_missing(place) for place, cell in found.items() if cell is None),
     )
     write_json(known.folder.path / FILE, compared.to_json())
     return compared
@@ -72,6 +71,11 @@ def _original(
     values["judged"] = _judged(record, level)
     values["latency"] = measured[0][ORIGINAL]["latency"] if measured else ()
     return Original.model_validate(values, strict=False)
+
+
+def _missing(place: Place) -> Missing:
+    start = place.start
+    return Missing(method=place.method, data=start.data, model=start.model, budget=str(place.asked), seed=start.seed)
 
 
 def _cell(place: Place, known: Known, row: Record | None, failed: Mapping[str, str], level: float) -> Cell | None:

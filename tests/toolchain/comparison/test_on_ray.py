@@ -88,7 +88,7 @@ def test_every_cell_ends_and_none_twice_when_a_node_is_killed_in_the_middle(clus
     compared = read_compared(out)
     places = [(cell.method, cell.seed) for cell in compared.cells]
     assert sorted(places) == sorted((name, seed) for name in ("layers", "l1", "sfp", "scratch") for seed in (1, 2))
-    assert compared.missing == 0
+    assert compared.missing == ()
     assert all(cell.failed is None and cell.judged and cell.latency for cell in compared.cells)
     # Measured here, wherever they were trained.
     assert len({cell.latency[0].host for cell in compared.cells}) == 1

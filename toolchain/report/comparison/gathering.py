@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from toolchain.compared import Cell, Compared, Judged, Latency, Layers, Original
+from toolchain.compared import Cell, Compared, Judged, Latency, Layers, Missing, Original
 from toolchain.errors import RunError
 
 ORIGINAL = "original"
@@ -70,9 +70,11 @@ class Gathered:
     results: tuple[Result, ...]
 
     @property
-    def missing(self) -> int:
-        """How many cells of the recipes are not done yet."""
-        return sum(one.missing for one in self.compared)
+    def missing(self) -> tuple[Missing, ...]:
+        """The cells that are not done yet in any of the comparisons that ask for them."""
+        there = {_place(cell) for one in self.compared for cell in one.cells}
+        lacking = {_place(cell): cell for one in self.compared for cell in one.missing}
+        return tuple(cell for place, cell in lacking.items() if place not in there)
 
 
 def gathered(compared: Sequence[Compared], baseline: str | None = None) -> Gathered:
@@ -176,13 +178,17 @@ def _refuse_doubles(compared: Sequence[Compared]) -> None:
     held: dict[tuple[str, str, str, int, str], str] = {}
     for one in compared:
         for cell in one.cells:
-            key = (cell.data, cell.model, cell.budget, cell.seed, cell.method)
+            key = _place(cell)
             if key in held:
                 raise RunError(
                     f"{held[key]} and {one.name} both hold {cell.method} of {cell.model} on {cell.data}, {cell.budget}, "
                     f"seed {cell.seed}; report on one of them, or on both apart"
                 )
             held[key] = one.name
+
+
+def _place(cell: Cell | Missing) -> tuple[str, str, str, int, str]:
+    return cell.data, cell.model, cell.budget, cell.seed, cell.method
 
 
 def _refuse_other_originals(compared: Sequence[Compared]) -> None:

@@ -59,7 +59,7 @@ def _opening(summary: Summary) -> list[str]:
     found = summary.found
     pruned = sum(len(entry.counted) for row in summary.rows for entry in row.entries)
     originals = sum(len(entry.counted) for row in summary.originals for entry in row.entries)
-    missing = f" **{several(found.missing, 'cell')} not done yet: this is preliminary.**" if found.missing else ""
+    missing = f" **{several(len(found.missing), 'cell')} not done yet: this is preliminary.**" if found.missing else ""
     return [
         f"{several(pruned, 'finished model')} of {several(len(summary.methods) - 1, 'method')}, made of "
         f"{several(originals, 'original')}; the others are held against {plain(summary.baseline)}.{missing}",

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.interval import resolution
-from toolchain.compared import Judged
-from toolchain.report.comparison.asked import Asked, asked_of
+from toolchain.compared import Judged, Missing
 from toolchain.report.comparison.gathering import Gathered, Kind, Result
 from toolchain.report.comparison.latency import Setting, Timing, timings
 from toolchain.report.comparison.sensitivity import Uncrossed, sensitivity_lost_db, uncrossed_because
 from toolchain.report.comparison.spread import Spread, over_seeds
+
+Place = tuple[str, str, str]
+"""A data set, a model and a budget, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class Row:
 
 def rows_of(found: Gathered, settings: Sequence[Setting]) -> tuple[Row, ...]:
     """All rows, in the order in which they were compared; the originals' own have the budget "none" and one entry."""
-    groups: dict[tuple[str, str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[Place, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in found.results:
         methods = groups[result.data, result.model, result.budget]
         # An original that two comparisons hold is one model: the first that is finished and timed stands for it.
@@ -132,35 +134,43 @@ def rows_of(found: Gathered, settings: Sequence[Setting]) -> tuple[Row, ...]:
             methods[result.method].append(result)
         elif (result.judged is not None, bool(result.latency)) > (twins[0].judged is not None, bool(twins[0].latency)):
             methods[result.method][methods[result.method].index(twins[0])] = result
-    asked = asked_of(found.compared)
-    return tuple(_row(place, methods, found.level, settings, asked) for place, methods in groups.items())
+    unfinished = _unfinished(found.missing, groups)
+    return tuple(_row(place, methods, found.level, settings, unfinished[place]) for place, methods in groups.items())
+
+
+def _unfinished(
+    missing: Sequence[Missing], groups: Mapping[Place, Mapping[str, Sequence[Result]]]
+) -> dict[Place, dict[str, tuple[int, ...]]]:
+    """The seeds that are not done, by place and method: cells that are missing, originals that are there and not judged."""
+    seeds: dict[Place, dict[str, set[int]]] = {place: defaultdict(set) for place in groups}
+    for cell in missing:
+        if (place := (cell.data, cell.model, cell.budget)) in seeds:
+            seeds[place][cell.method].add(cell.seed)
+    for place, methods in groups.items():
+        for method, results in methods.items():
+            seeds[place][method].update(one.seed for one in results if one.judged is None and one.failed is None)
+    return {
+        place: {method: tuple(sorted(of)) for method, of in methods.items() if of} for place, methods in seeds.items()
+    }
 
 
 def _row(
-    place: tuple[str, str, str],
+    place: Place,
     methods: Mapping[str, Sequence[Result]],
     level: float,
     settings: Sequence[Setting],
-    asked: Asked,
+    unfinished: Mapping[str, tuple[int, ...]],
 ) -> Row:
     data, model, budget = place
-    missing = {
-        method: tuple(
-            seed for seed in seeds if seed not in {result.seed for result in methods.get(method, ()) if _done(result)}
-        )
-        for method, seeds in asked.get(place, {}).items()
-    }
     return Row(
         data=data,
         model=model,
         budget=budget,
-        entries=tuple(_entry(results, level, settings, missing.get(method, ())) for method, results in methods.items()),
-        unfinished={method: len(seeds) for method, seeds in missing.items() if seeds},
+        entries=tuple(
+            _entry(results, level, settings, unfinished.get(method, ())) for method, results in methods.items()
+        ),
+        unfinished={method: len(seeds) for method, seeds in unfinished.items()},
     )
-
-
-def _done(result: Result) -> bool:
-    return result.judged is not None or result.failed is not None
 
 
 def _entry(results: Sequence[Result], level: float, settings: Sequence[Setting], unfinished: tuple[int, ...]) -> Entry:

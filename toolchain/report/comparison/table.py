@@ -72,7 +72,12 @@ def to_json(summary: Summary) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "comparisons": [
-            {"name": one.name, "missing": one.missing, "recipe": one.recipe, "host": one.host}
+            {
+                "name": one.name,
+                "missing": [cell.model_dump() for cell in one.missing],
+                "recipe": one.recipe,
+                "host": one.host,
+            }
             for one in summary.found.compared
         ],
         "baseline": summary.baseline,

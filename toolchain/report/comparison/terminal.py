@@ -28,7 +28,7 @@ def show_comparison(console: Console, summary: Summary, paths: Sequence[Path]) -
     if not subjects:
         console.print("No cell of the comparison is there yet.\n")
     console.print(tally(summary), soft_wrap=True)
-    for sentence in (chance_in_words(summary), _missing(summary.found.missing)):
+    for sentence in (chance_in_words(summary), _missing(len(summary.found.missing))):
         if sentence:
             console.print(sentence, soft_wrap=True)
     console.print()

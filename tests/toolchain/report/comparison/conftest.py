@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolchain.compared import Cell, Compared, Judged, Latency, Layers, Original
+from toolchain.compared import Cell, Compared, Judged, Latency, Layers, Missing, Original
 
 KINDS = {"layers": "layers", "psr": "layers", "l1": "channels", "sfp": "channels", "scratch": "scratch"}
 # Accuracy by budget, method and seed (1, 2, 3).
@@ -91,13 +91,9 @@ def cell(method, seed, accuracy=0.9, *, budget="macs_cut=0.5", **changes):
     return Cell(**{**values, **changes})
 
 
-def recipe(methods, budgets=(0.5,)):
-    return {
-        "compare": {"methods": list(methods), "seeds": [1, 2, 3]},
-        "budgets": {"macs_cut": list(budgets), "speedup": []},
-        "data": [{"name": "tiny"}],
-        "models": [{"name": "net", "label": None}],
-    }
+def missing(method, *seeds, budget="macs_cut=0.5"):
+    """Cells that are not done yet."""
+    return tuple(Missing(method=method, data="tiny", model="net", budget=budget, seed=seed) for seed in seeds)
 
 
 def compared(*, name="first", cells=None, originals=None, **changes):
@@ -109,7 +105,7 @@ def compared(*, name="first", cells=None, originals=None, **changes):
             for seed, accuracy in enumerate(accuracies, 1)
         ]
     values = {
-        "schema": 1,
+        "schema": 2,
         "name": name,
         "recipe": {"compare": {"seeds": [1, 2, 3]}, "data": [{"name": "tiny"}]},
         "host": {"cpu_model": "Some CPU", "machine": "x86_64", "os": "Debian"},
@@ -126,7 +122,7 @@ class Making:
     """Makers of each part; what they are given replaces a value of the small comparison."""
 
     judged, timed, original, cell = map(staticmethod, (judged, timed, original, cell))
-    compared, recipe = map(staticmethod, (compared, recipe))
+    compared, missing = map(staticmethod, (compared, missing))
 
 
 @pytest.fixture(scope="session")

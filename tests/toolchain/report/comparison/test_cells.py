@@ -8,7 +8,9 @@ def line_of(compared, method):
 
 def test_seeds_are_of_how_many_were_asked_for(make):
     cells = [make.cell("layers", 1), make.cell("l1", 1, judged=None, failed="no"), make.cell("l1", 2)]
-    compared = make.compared(cells=cells, recipe=make.recipe(("layers", "l1")), originals=[make.original(1)])
+    missing = (*make.missing("layers", 2, 3), *make.missing("l1", 3))
+    originals = [make.original(1), *(make.original(seed, judged=None, latency=()) for seed in (2, 3))]
+    compared = make.compared(cells=cells, missing=missing, originals=originals)
     assert [seeds_in_words(line_of(compared, method)) for method in ("layers", "l1", "original")] == ["1 of 3"] * 3
     assert seeds_in_words(line_of(make.compared(), "l1")) == "3"
 

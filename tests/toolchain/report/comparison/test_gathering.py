@@ -67,3 +67,9 @@ def test_a_baseline_that_no_cell_has_is_refused(make):
         gathered([make.compared(cells=[])], "lamp")
     # Its own baseline may not be done yet.
     assert gathered([make.compared(cells=[])]).baseline == "layers"
+
+
+def test_what_another_comparison_has_is_not_missing(make):
+    one = make.compared(cells=[make.cell("layers", 1)], missing=(*make.missing("l1", 1), *make.missing("psr", 1)))
+    other = make.compared(name="other", cells=[make.cell("l1", 1)], missing=make.missing("psr", 1))
+    assert gathered([one, other]).missing == make.missing("psr", 1)

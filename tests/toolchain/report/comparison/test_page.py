@@ -25,7 +25,7 @@ def summary(make):
     cells += [make.cell("sfp", seed, judged=None, latency=(), failed=EVIL) for seed in (1, 2, 3)]
     cells += [make.cell("layers", seed, 0.7, model="other") for seed in (1, 2)]
     cells += [make.cell("l1", seed, 0.72, model="other", within=False, latency=()) for seed in (1, 2)]
-    return summary_of([make.compared(cells=cells, name=EVIL, missing=1)])
+    return summary_of([make.compared(cells=cells, name=EVIL, missing=make.missing("layers", 9))])
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +319,10 @@ def test_no_error_is_logged_and_nothing_is_asked_of_a_network(opened):
 def test_a_comparison_of_which_nothing_is_done_opens_too(browser, make, tmp_path):
     browser.get_log("browser")
     path = tmp_path / "report.html"
-    path.write_text(page(summary_of([make.compared(cells=[], originals=[], missing=9)])), encoding="utf-8")
+    path.write_text(
+        page(summary_of([make.compared(cells=[], originals=[], missing=make.missing("lcp", *range(9)))])),
+        encoding="utf-8",
+    )
     browser.get(path.as_uri())
     browser.execute_script("document.getElementById('plot-latency').scrollIntoView()")
     until(browser, "document.getElementById('plot-latency').textContent", "No latency is measured for this choice.")

@@ -2,8 +2,8 @@ from toolchain.report.comparison.remarks import LONGEST, remarks, short_remarks
 from toolchain.report.comparison.summary import summary_of
 
 
-def remarks_on(make, *cells, recipe=None):
-    summary = summary_of([make.compared(cells=cells, **({"recipe": recipe} if recipe else {}))])
+def remarks_on(make, *cells, missing=()):
+    summary = summary_of([make.compared(cells=cells, missing=missing)])
     return next(line.entry for line in summary.lines if line.entry.method == cells[0].method)
 
 
@@ -38,7 +38,7 @@ def test_only_the_inside_of_blocks_is_said(make):
 
 
 def test_seeds_not_done_yet_are_named(make):
-    entry = remarks_on(make, make.cell("l1", 2), recipe=make.recipe(["l1"]))
+    entry = remarks_on(make, make.cell("l1", 2), missing=make.missing("l1", 3, 1))
     assert remarks(entry) == ["seeds 1, 3 not done yet"]
 
 

@@ -29,23 +29,21 @@ def test_what_is_left_out_is_said(make):
 
 def test_no_winner_is_named_before_all_that_was_asked_for_is_done(make):
     cells = [make.cell(method, seed, 0.9 - 0.1 * (method == "l1")) for method in ("layers", "l1") for seed in (1, 2, 3)]
-    asked = make.recipe(("layers", "l1"))
-    assert winners(make.compared(cells=cells, recipe=asked)) == [
-        "layers (90.00 %, 3 seeds) is more accurate than the other method."
-    ]
-    assert winners(make.compared(cells=cells[:-1], recipe=asked)) == [
+    assert winners(make.compared(cells=cells)) == ["layers (90.00 %, 3 seeds) is more accurate than the other method."]
+    assert winners(make.compared(cells=cells[:-1], missing=make.missing("l1", 3))) == [
         "No winner is named before all is done: l1 is not. So far layers (90.00 %, 2 seeds) has the highest mean."
     ]
     # A method of which there is nothing yet may be better than all.
-    (sentence,) = winners(make.compared(cells=cells, recipe=make.recipe(("layers", "l1", "psr", "lcp"))))
+    nothing = [cell for method in ("psr", "lcp") for cell in make.missing(method, 1, 2, 3)]
+    (sentence,) = winners(make.compared(cells=cells, missing=tuple(nothing)))
     assert "before all is done: psr and lcp are not" in sentence
-    (sentence,) = winners(make.compared(cells=cells, recipe=make.recipe(("layers", "l1", *"abcde"))))
+    (sentence,) = winners(
+        make.compared(cells=cells, missing=tuple(cell for name in "abcde" for cell in make.missing(name, 1)))
+    )
     assert "before all is done: 5 methods are not" in sentence
     # What failed is done.
     failed = make.cell("psr", 1, judged=None, failed="no")
-    asked = make.recipe(("layers", "l1", "psr"))
-    asked["compare"]["seeds"] = [1]
-    (sentence,) = winners(make.compared(cells=[cells[0], cells[3], failed], recipe=asked))
+    (sentence,) = winners(make.compared(cells=[cells[0], cells[3], failed]))
     assert "one seed" in sentence
 
 

@@ -95,7 +95,8 @@ def test_a_finished_original_stands_for_one_that_is_not(make):
 
 def test_seeds_that_were_asked_for_and_are_not_there_are_unfinished(make):
     cells = [make.cell("layers", 1), make.cell("l1", 2, judged=None, failed="no")]
-    row = row_of(make.compared(cells=cells, recipe=make.recipe(("layers", "l1", "psr"))))
+    missing = (*make.missing("layers", 2, 3), *make.missing("l1", 3, 1), *make.missing("psr", 1, 2, 3))
+    row = row_of(make.compared(cells=cells, missing=missing))
     assert row.unfinished == {"layers": 2, "l1": 2, "psr": 3}
     assert (row.entry("layers").unfinished, row.entry("l1").unfinished) == ((2, 3), (1, 3))
     assert row_of(make.compared(cells=cells)).unfinished == {}
