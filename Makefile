@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two files of tests at a time: what a file's tests share is made once.
 TWO_AT_ONCE := -n 2 --dist loadfile
+# The slow ones wait a good part of their time, for links that are silent and programs that start.
+THREE_AT_ONCE := -n 3 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -26,7 +28,7 @@ test: $(VENV)/dev.stamp ## the tests, without the slow ones
 	$(BIN)/pytest $(TWO_AT_ONCE) -m "not slow"
 
 test-slow: $(VENV)/dev.stamp ## the slow ones, without the others
-	$(BIN)/pytest $(TWO_AT_ONCE) -m slow
+	$(BIN)/pytest $(THREE_AT_ONCE) -m slow
 
 test-all: $(VENV)/dev.stamp ## all tests
 	$(BIN)/pytest

@@ -207,7 +207,7 @@ def _accuracy(mine: Seeds, layers: Seeds) -> str:
     if len(more) < 2:
         return f"{mean:.1f}"
     fewest = min(row["test_frames"] for row in mine.values())
-    _, low, high = t_interval(more, floor=math.sqrt(2) * resolution(fewest))
+    _, low, high = t_interval(more, floor=resolution(fewest, shares=2))
     return f"{mean:.1f}{' -' if high < 0 else ' +' if low > 0 else ''}"
 
 

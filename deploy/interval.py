@@ -63,15 +63,15 @@ def share_interval(share: float, count: int, level: float = 0.95) -> tuple[float
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def resolution(count: int) -> float:
+def resolution(count: int, *, shares: int = 1) -> float:
     """Return the standard deviation that a share of ``count`` cases has at the least: that of rounding it to 1 / ``count``.
 
-    It is a floor of what shares vary by, 1 / (count * sqrt(12)); of the difference of two shares it is sqrt(2) times that.
-    Raises ValueError for no cases.
+    It is a floor of what shares vary by, 1 / (count * sqrt(12)); ``shares`` is how many are added or taken from each other, 2
+    for the difference of two. Raises ValueError for no cases.
     """
     if count < 1:
         raise ValueError(f"no share is taken of {count} cases")
-    return 1.0 / (count * math.sqrt(12.0))
+    return math.sqrt(shares / 12.0) / count
 
 
 def _within(t: float, degrees_of_freedom: int) -> float:

@@ -64,6 +64,8 @@ def test_values_that_agree_are_as_exact_as_their_floor():
 
 def test_the_resolution_of_a_share_is_that_of_rounding_it():
     drawn = np.random.default_rng(0).uniform(size=200_000)
-    assert resolution(50) == pytest.approx(np.std(np.round(drawn * 50) / 50 - drawn), rel=0.01)
+    rounded = np.round(drawn * 50) / 50 - drawn
+    assert resolution(50) == pytest.approx(np.std(rounded), rel=0.01)
+    assert resolution(50, shares=2) == pytest.approx(np.std(rounded[1:] - rounded[:-1]), rel=0.01)
     with pytest.raises(ValueError, match="no share"):
         resolution(0)

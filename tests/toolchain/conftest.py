@@ -108,7 +108,10 @@ def thinwave_here(capsys):
     def run(*arguments):
         # As a process gets them: bytes that are no UTF-8 come as surrogates.
         words = [os.fsdecode(_text(argument)) for argument in arguments]
-        code = run_command_line(command, words, user_errors=(ToolchainError,))
+        try:
+            code = run_command_line(command, words, user_errors=(ToolchainError,))
+        except SystemExit as ended:
+            code = ended.code
         said = capsys.readouterr()
         return subprocess.CompletedProcess(words, code, said.out, said.err)
 

@@ -100,21 +100,21 @@ def stamps(folder):
 
 @pytest.mark.slow
 def test_a_finished_comparison_does_nothing_and_more_methods_add_only_their_cells(
-    finished, thinwave, recipe_file, tmp_path
+    finished, thinwave_here, recipe_file, tmp_path
 ):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     before = stamps(folder)
-    assert thinwave("compare", recipe_file, "--out", folder, "--measure-again").returncode == 0
+    assert thinwave_here("compare", recipe_file, "--out", folder, "--measure-again").returncode == 0
     changed = {path for path, stamp in stamps(folder).items() if before[path] != stamp}
     assert changed
     assert all(path.parent == folder / ".thinwave/records/latency" for path in changed)
     before, table = stamps(folder), read_compared(folder)
-    assert thinwave("compare", recipe_file, "--out", folder).returncode == 0
+    assert thinwave_here("compare", recipe_file, "--out", folder).returncode == 0
     assert stamps(folder) == before
     assert read_compared(folder).cells == table.cells
     methods = ("--set", 'compare.methods=["layers","l1","random-channels"]')
-    more = thinwave("compare", recipe_file, "--out", folder, *methods)
+    more = thinwave_here("compare", recipe_file, "--out", folder, *methods)
     assert more.returncode == 0, more.stderr
     after = stamps(folder)
     new = {path.name for path in after if path not in before}
@@ -124,7 +124,7 @@ def test_a_finished_comparison_does_nothing_and_more_methods_add_only_their_cell
     assert again == {(".thinwave", "records", "latency")}
     assert {cell.method for cell in read_compared(folder).cells} == {"layers", "l1", "random-channels"}
     # Another seed draws other frames, and is another original; what is there stays.
-    more = thinwave("compare", recipe_file, "--out", folder, *methods, "--set", "compare.seeds=[1,2]")
+    more = thinwave_here("compare", recipe_file, "--out", folder, *methods, "--set", "compare.seeds=[1,2]")
     assert more.returncode == 0, more.stderr
     now = stamps(folder)
     assert {path: now[path] for path in after} == after
@@ -273,7 +273,7 @@ def test_what_cannot_be_done_is_named_with_its_reason_and_the_rest_goes_on(thinw
 
 
 @pytest.mark.slow
-def test_what_could_not_be_measured_is_tried_again(thinwave, changed, tmp_path, monkeypatch):
+def test_what_could_not_be_measured_is_tried_again(thinwave_here, changed, tmp_path, monkeypatch):
     (tmp_path / "own_untraceable.py").write_text(UNTRACEABLE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -281,19 +281,19 @@ def test_what_could_not_be_measured_is_tried_again(thinwave, changed, tmp_path, 
         ('["layers", "l1", "sfp", "scratch"]', '["l1"]'), ('name = "resnet1d20"', 'name = "own_untraceable:build"')
     )
     for _ in range(2):
-        done = thinwave("compare", recipe, "--out", tmp_path / "out")
+        done = thinwave_here("compare", recipe, "--out", tmp_path / "out")
         assert done.returncode == 1, done.stderr
         assert "its latency cannot be measured: Untraceable cannot be written as ONNX" in done.stderr
 
 
 @pytest.mark.slow
-def test_a_cell_that_diverges_is_named_and_tried_again(finished, thinwave, changed, recipe_file, tmp_path):
+def test_a_cell_that_diverges_is_named_and_tried_again(finished, thinwave_here, changed, recipe_file, tmp_path):
     # A temperature at which the teacher's answers overflow: the loss is no number.
     recipe = changed(("[finetune]", "[finetune]\ntemperature = 1e-38"))
     folder = tmp_path / "out"
     shutil.copytree(finished[0], folder)
     only = ("--set", 'compare.methods=["layers", "l1"]')
-    done = thinwave("compare", recipe, "--out", folder, "--replace", *only)
+    done = thinwave_here("compare", recipe, "--out", folder, "--replace", *only)
     assert done.returncode == 1
     assert "the loss became nan" in done.stderr
     assert "The same command tries again what failed." in done.stderr
@@ -301,7 +301,7 @@ def test_a_cell_that_diverges_is_named_and_tried_again(finished, thinwave, chang
     assert [cell.failed for cell in cells] == [cells[0].failed] * 2
     assert "the loss became nan" in cells[0].failed
     # Originals and pruned models still fit: only the fine-tuning of the others is done again.
-    done = thinwave("compare", recipe_file, "--out", folder, "--replace", *only)
+    done = thinwave_here("compare", recipe_file, "--out", folder, "--replace", *only)
     assert done.returncode == 0, done.stderr
     again = {cell.method: cell.judged for cell in read_compared(folder).cells}
     first = {cell.method: cell.judged for cell in read_compared(finished[0]).cells}

@@ -32,34 +32,36 @@ def judged(folder):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
-def test_an_original_that_is_gone_or_damaged_is_trained_again(finished, folder, thinwave, recipe_file, damage):
+def test_an_original_that_is_gone_or_damaged_is_trained_again(finished, folder, thinwave_here, recipe_file, damage):
     (original,) = (folder / "originals").iterdir()
     damage(original)
-    done = thinwave("compare", recipe_file, "--out", folder, *ONLY)
+    done = thinwave_here("compare", recipe_file, "--out", folder, *ONLY)
     assert done.returncode == 0, done.stderr
     # On a CPU to the same bits, so that what was made of it still fits.
     assert judged(folder) == judged(finished)
 
 
-def test_a_channel_method_is_made_again_when_its_reference_is_there_after_all(finished, folder, thinwave, recipe_file):
+def test_a_channel_method_is_made_again_when_its_reference_is_there_after_all(
+    finished, folder, thinwave_here, recipe_file, caplog
+):
     cell = "tiny.resnet1d20.seed1.macs_cut=0.6.layers"
     for kind in ("pruned", "finetuned"):
         (folder / ".thinwave" / "records" / kind / f"{cell}.json").unlink()
     # A plan that cannot be made: l1 is brought to the budget itself.
-    broken = thinwave("compare", recipe_file, "--out", folder, *ONLY, "--replace", "--set", "plan.blocks=20")
+    broken = thinwave_here("compare", recipe_file, "--out", folder, *ONLY, "--replace", "--set", "plan.blocks=20")
     assert broken.returncode == 1
-    assert "a number from 1 to the 9 units" in broken.stderr
+    assert "a number from 1 to the 9 units" in caplog.text
     (alone,) = (cell for cell in read_compared(folder).cells if cell.method == "l1")
     assert alone.wanted == pytest.approx(0.4)
-    whole = thinwave("compare", recipe_file, "--out", folder, *ONLY, "--replace")
+    whole = thinwave_here("compare", recipe_file, "--out", folder, *ONLY, "--replace")
     assert whole.returncode == 0, whole.stderr
     cells = {cell.method: cell for cell in read_compared(folder).cells}
     assert cells["l1"].wanted == cells["layers"].reached != pytest.approx(0.4)
     assert judged(folder) == judged(finished)
 
 
-def test_another_reference_is_another_recipe(folder, refused, recipe_file):
-    said = refused(
+def test_another_reference_is_another_recipe(folder, refused_here, recipe_file):
+    said = refused_here(
         "compare",
         recipe_file,
         "--out",
@@ -72,24 +74,26 @@ def test_another_reference_is_another_recipe(folder, refused, recipe_file):
     assert "channel methods are brought to: layers -> the budget" in said
 
 
-def test_a_file_in_the_place_of_generated_frames_is_another_recipe(folder, refused, recipe_file, noise_set, tmp_path):
+def test_a_file_in_the_place_of_generated_frames_is_another_recipe(
+    folder, refused_here, recipe_file, noise_set, tmp_path
+):
     file = noise_set(tmp_path / "frames.h5", classes=tuple("abcde"), length=64)
     recipe = tmp_path / "other.toml"
     recipe.write_text(recipe_file.read_text().replace('name = "tiny"', f'name = "tiny"\nfile = "{file}"'))
-    said = refused("compare", recipe, "--out", folder, *ONLY)
+    said = refused_here("compare", recipe, "--out", folder, *ONLY)
     assert "data.tiny.file: no file -> a file" in said
 
 
-def test_a_level_of_sensitivity_changes_no_model(finished, folder, thinwave, recipe_file):
+def test_a_level_of_sensitivity_changes_no_model(finished, folder, thinwave_here, recipe_file):
     before = {path: path.stat().st_mtime_ns for path in (folder / "models").iterdir()}
-    done = thinwave("compare", recipe_file, "--out", folder, *ONLY, "--set", "measure.sensitivity_level=0.2")
+    done = thinwave_here("compare", recipe_file, "--out", folder, *ONLY, "--set", "measure.sensitivity_level=0.2")
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "models").iterdir()} == before
     assert read_compared(folder).level == 0.2
 
 
 @pytest.mark.parametrize("kind", ["thinwave's", "plain"])
-def test_a_model_that_is_brought_along_is_not_trained(finished, thinwave, recipe_file, tmp_path, kind):
+def test_a_model_that_is_brought_along_is_not_trained(finished, thinwave_here, recipe_file, tmp_path, caplog, kind):
     (original,) = (finished / "originals").iterdir()
     model, card = load_model(original)
     first = read_compared(finished).originals[0]
@@ -103,7 +107,7 @@ def test_a_model_that_is_brought_along_is_not_trained(finished, thinwave, recipe
         about = f'weights = "{file}"'
     recipe = tmp_path / "brought.toml"
     recipe.write_text(recipe_file.read_text().replace('name = "resnet1d20"', f'name = "resnet1d20"\n{about}'))
-    done = thinwave("compare", recipe, "--out", tmp_path / "out", *ONLY)
+    done = thinwave_here("compare", recipe, "--out", tmp_path / "out", *ONLY)
     assert done.returncode == 0, done.stderr
     (brought,) = read_compared(tmp_path / "out").originals
     assert brought.judged == first.judged
@@ -112,13 +116,13 @@ def test_a_model_that_is_brought_along_is_not_trained(finished, thinwave, recipe
     if kind == "thinwave's":
         split = ("--set", 'compare.methods=["l1"]')
         recipe.write_text(recipe.read_text().replace('name = "tiny"', 'name = "tiny"\ntrain = 0.3'))
-        done = thinwave("compare", recipe, "--out", tmp_path / "other", *split)
+        done = thinwave_here("compare", recipe, "--out", tmp_path / "other", *split)
         assert done.returncode == 0, done.stderr
-        assert "whose frames are used as then" in " ".join(done.stderr.split())
+        assert "whose frames are used as then" in caplog.text
         assert read_compared(tmp_path / "other").originals[0].frames == first.frames
 
 
-def test_a_set_in_a_file_and_a_budget_of_parameters(thinwave, recipe_file, noise_set, tmp_path):
+def test_a_set_in_a_file_and_a_budget_of_parameters(thinwave_here, recipe_file, noise_set, tmp_path):
     file = noise_set(tmp_path / "frames.h5", classes=tuple("abcde"), length=64)
     text = recipe_file.read_text().replace(
         'name = "tiny"\nframes_per_cell = 12\n', f'name = "noise"\nfile = "{file}"\n'
@@ -127,7 +131,7 @@ def test_a_set_in_a_file_and_a_budget_of_parameters(thinwave, recipe_file, noise
     recipe = tmp_path / "file.toml"
     recipe.write_text(text.replace("macs_cut = [0.6]", "params_cut = [0.5]"))
     both = ("--set", 'measure.runtimes=["onnxruntime","openvino"]')
-    done = thinwave("compare", recipe, "--out", tmp_path / "out", *ONLY, *both)
+    done = thinwave_here("compare", recipe, "--out", tmp_path / "out", *ONLY, *both)
     assert done.returncode == 0, done.stderr
     compared = read_compared(tmp_path / "out")
     whole = compared.originals[0].judged.params

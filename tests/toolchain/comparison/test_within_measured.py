@@ -14,7 +14,7 @@ from toolchain.latency_budget import Effort
 @pytest.mark.slow
 def test_a_comparison_holds_a_latency_that_is_measured(changed, monkeypatch, tmp_path):
     # Readings of a moment: what is held to them is the arithmetic, and the run that times all methods in turns.
-    monkeypatch.setattr(within, "THOROUGH", Effort(3, 0.2))
+    monkeypatch.setattr(within, "THOROUGH", Effort(2, 0.1))
     monkeypatch.setattr(within, "BRIEF", Effort(2, 0.1))
     recipe = changed(("macs_cut = [0.6]", "speedup = [1.5]"), ('"l1", "sfp", ', '"l1", '))
     out = tmp_path / "out"

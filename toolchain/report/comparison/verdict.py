@@ -115,7 +115,7 @@ def _floor_of_points(one: Entry, other: Entry) -> float | None:
     """The least standard deviation of a difference of two accuracies, in points, both of whole frames."""
     if one.test_frames is None or other.test_frames is None:
         return None
-    return 100 * math.sqrt(2) * resolution(min(one.test_frames, other.test_frames))
+    return 100 * resolution(min(one.test_frames, other.test_frames), shares=2)
 
 
 def _factor_of_processes(one: Timing, other: Timing, seed: int) -> float:
