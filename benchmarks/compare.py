@@ -6,7 +6,7 @@ The recipes lie in ``benchmarks/compare_recipes``: a 1-D ResNet-56 with every me
 ResNet-110 and a 1-D VGG-16 at one budget. Each runs on both cores by ``--ray local`` into ``runs/compare/NAME``; stop the
 program at any time and start it again, also on another day: it goes on with what is missing. Rows go to
 ``benchmarks/results/compare.json`` after each. ``--rows`` makes them of what is there and runs nothing; ``--summarise`` turns
-the results file into the README's tables.
+the results file into the README's tables and its picture, ``compare.png`` beside it.
 
 Some six hours on two cores. Close other programs while latencies are measured: times are those of the machine as it is.
 """
@@ -24,13 +24,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-# This folder, in which a program hides the package of its name.
+# This folder, in which a program hides the package of its name: what it hides is imported first.
 sys.path.pop(0)
+
+import deploy  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compare_parts.picture import draw
 
 from deploy.interval import resolution, t_interval
 from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
 from toolchain.errors import RunError
 from toolchain.report.comparison.wording import budget_in_words
+from toolchain.report.drawing import save
 
 RECIPES = Path(__file__).parent / "compare_recipes"
 RESULTS = Path(__file__).parent / "results" / "compare.json"
@@ -51,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--rows", action="store_true", help="the results file, of what is in --work")
-    parser.add_argument("--summarise", action="store_true", help="the tables, of the results file")
+    parser.add_argument("--summarise", action="store_true", help="the tables and the picture, of the results file")
     parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
     parser.add_argument("--work", type=Path, default=WORK, help="models and records [default: runs/compare]")
     arguments = parser.parse_args()
@@ -63,7 +70,9 @@ def main() -> None:
             write(results, work)
     if arguments.rows:
         write(results, work)
-    print(tables(json.loads(results.read_text())))
+    found = json.loads(results.read_text())
+    print(tables(found))
+    save(draw(found["rows"], NAMES[0]), results.with_suffix(".png"))
 
 
 def run(name: str, work: Path, changes: Sequence[str]) -> None:
