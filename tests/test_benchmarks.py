@@ -32,6 +32,9 @@ def comparing(monkeypatch):
     return module
 
 
+KINDS = {"layers": "layers", "psr": "layers", "l1": "channels", "l2": "channels", "rfp": "channels"}
+
+
 def row(method, seed, accuracy, *, budget="macs_cut=0.75", times=2.0, within=True, failed=None):
     return {
         "method": method, "budget": budget, "model": "m", "data": "d", "seed": seed, "accuracy": accuracy,
@@ -65,3 +68,11 @@ def test_the_comparisons_tables_mark_what_is_shown_and_say_what_there_is_not(com
     # Geometric means over the seeds, and the part of the MACs that is left.
     assert speed["layers"] == "4.00 (25 %)"
     assert speed["l1"] == "1.00 (25 %)"
+    # The picture has the means of what is within its budget, and says what lies below its edge.
+    figure = comparing.draw([{**one, "kind": KINDS.get(one["method"])} for one in rows], "m")
+    by_macs, by_speed = figure.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in by_speed.get_lines()}
+    assert drawn["layers"] == [[pytest.approx(4.0), pytest.approx(51.0)]]
+    assert {"layers", "l1", "l2"} <= set(drawn)
+    assert not {"rfp", "psr"} & set(drawn)
+    assert "1 method at\n41 to 41 % here" in by_macs.texts[0].get_text()

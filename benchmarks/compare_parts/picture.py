@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toolchain.report.drawing import sheet
+from toolchain.report.drawing import counted, sheet
 
 OURS = "layers"
 # A colour for a family (Okabe and Ito), and by that order who is drawn above.
@@ -21,6 +21,8 @@ MARKERS = {
     "layers": "o", "psr": "*", "random-layers": "8", "sr-init": "H", "lcp": "P", "l1": "s", "l2": "D", "fpgm": "^",
     "bn-scale": "v", "sfp": "p", "rfp": "h", "taylor": "<", "lamp": ">", "random-channels": "d", "scratch": "X",
 }  # fmt: skip
+# In %: what has nearly no accuracy left would press all others together, and is told in words at the edge.
+LOWEST, DOWN = 44.0, "\N{BLACK DOWN-POINTING TRIANGLE}"
 Point = tuple[float, float]
 
 
@@ -31,7 +33,7 @@ def draw(rows: Sequence[dict[str, Any]], model: str) -> Figure:
     cells = [row for row in mine if row["method"] != "original"]
     runtimes = list(dict.fromkeys(name for row in mine for name in row["latency"]))
     figure = sheet(4.3 * (1 + len(runtimes)), 4.6)
-    first, *others = figure.subplots(1, 1 + len(runtimes), sharey=True)
+    first, *others = figure.subplots(1, 1 + len(runtimes), sharey=True, squeeze=False)[0]
     # A budget of latency is not one of MACs: equal MACs are compared where MACs were asked for.
     by_macs = [row for row in cells if row["budget"].startswith("macs_cut")]
     _panel(first, _lines(by_macs, lambda row: 100 * row["macs"] / originals[row["seed"]]["macs"]))
@@ -51,7 +53,8 @@ def draw(rows: Sequence[dict[str, Any]], model: str) -> Figure:
         axes.grid(alpha=0.25)
     first.annotate("original", (0.02, whole), xycoords=("axes fraction", "data"), xytext=(0, 3),
                    textcoords="offset points", fontsize=8)  # fmt: skip
-    handles, labels = others[-1].get_legend_handles_labels()
+    first.set_ylim(top=whole + 1.5)
+    handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
     return figure
 
@@ -72,13 +75,21 @@ def _lines(cells: Sequence[dict[str, Any]], x: Any) -> Iterator[tuple[str, str, 
             for of in found[kind, method].values()
             if None not in of
         ]
-        yield kind, method, sorted(points)
+        if points:
+            yield kind, method, sorted(points)
 
 
 def _panel(axes: Axes, lines: Iterator[tuple[str, str, list[Point]]]) -> None:
+    beyond: list[Point] = []
     for kind, method, points in lines:
+        beyond += [point for point in points if point[1] < LOWEST]
         ours = method == OURS
         axes.plot(
             *zip(*points, strict=True), marker=MARKERS[method], markersize=8 if ours else 6, color=FAMILIES[kind],
             linewidth=2.6 if ours else 0.8, alpha=1.0 if ours else 0.65, label=method,
         )  # fmt: skip
+    axes.set_ylim(bottom=LOWEST)
+    if beyond:
+        at, shares = [point[0] for point in beyond], [point[1] for point in beyond]
+        text = f"{counted(len(beyond), 'method')} at\n{min(shares):.0f} to {max(shares):.0f} % here\n{DOWN}"
+        axes.text(fmean(at), LOWEST + 0.2, text, ha="center", va="bottom", fontsize=8, color=FAMILIES["channels"])
