@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from compare_parts.picture import draw
 
 from deploy.interval import resolution, t_interval
-from toolchain.compared import Cell, Compared, Judged, Latency, Original, read_compared
+from toolchain.compared import OURS, Cell, Compared, Judged, Latency, Original, read_compared
 from toolchain.errors import RunError
 from toolchain.report.comparison.wording import budget_in_words
 from toolchain.report.drawing import save
@@ -43,7 +43,6 @@ RECIPES = Path(__file__).parent / "compare_recipes"
 RESULTS = Path(__file__).parent / "results" / "compare.json"
 WORK = Path(__file__).parents[1] / "runs" / "compare"
 NAMES = ("resnet1d56", "resnet1d110", "vgg1d16")
-OURS = "layers"
 # Rows of one method, by seed.
 Seeds = dict[int, dict[str, Any]]
 # A little of everything.
@@ -63,16 +62,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="models and records [default: runs/compare]")
     arguments = parser.parse_args()
     work = arguments.work / "quick" if arguments.quick else arguments.work
-    results = work / RESULTS.name if arguments.quick else RESULTS
+    # Those of other models stay beside them.
+    results = RESULTS if work == WORK else work / RESULTS.name
     if not (arguments.rows or arguments.summarise):
         for name in arguments.only or NAMES:
             run(name, work, QUICK if arguments.quick else ())
             write(results, work)
     if arguments.rows:
         write(results, work)
+    if not results.exists():
+        sys.exit(f"{results}: there are no results yet; run without --summarise, or name --work")
     found = json.loads(results.read_text())
     print(tables(found))
-    save(draw(found["rows"], NAMES[0]), results.with_suffix(".png"))
+    if (figure := draw(found["rows"], NAMES[0])) is not None:
+        save(figure, results.with_suffix(".png"))
 
 
 def run(name: str, work: Path, changes: Sequence[str]) -> None:
@@ -85,22 +88,24 @@ def run(name: str, work: Path, changes: Sequence[str]) -> None:
 
 
 def write(results: Path, work: Path) -> None:
-    """Put all that is in ``work`` into the results file."""
-    found: list[Compared] = []
+    """Put all that is in ``work`` into the results file; what that has of other models stays."""
+    there: dict[str, Compared] = {}
     for name in NAMES:
         try:
-            found.append(read_compared(work / name))
-        except RunError:
-            print(f"{name} is not there yet", file=sys.stderr)
+            there[name] = read_compared(work / name)
+        except RunError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    kept = json.loads(results.read_text()) if results.exists() else {}
     values = {
         "command": "python benchmarks/compare.py",
-        "host": {one.name: one.host for one in found},
-        "recipes": {one.name: one.recipe for one in found},
-        "missing": {one.name: len(one.missing) for one in found},
-        "rows": [row for one in found for row in rows(one)],
+        "host": kept.get("host", {}) | {name: one.host for name, one in there.items()},
+        "recipes": kept.get("recipes", {}) | {name: one.recipe for name, one in there.items()},
+        "missing": kept.get("missing", {}) | {name: len(one.missing) for name, one in there.items()},
     }
+    found = [row for row in kept.get("rows", []) if row["model"] not in there]
+    found += [row for one in there.values() for row in rows(one)]
     results.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(row) for row in values.pop("rows"))
+    lines = ",\n".join(json.dumps(row) for row in sorted(found, key=lambda row: NAMES.index(row["model"])))
     head = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in values.items())
     partial = results.with_suffix(".partial")
     partial.write_text("{\n" + head + '"rows": [\n' + lines + "\n]\n}\n")
@@ -150,12 +155,14 @@ def _worst(judged: Judged) -> float:
 
 def _timed(latency: Latency) -> dict[str, Any]:
     names = ("runtime_version", "precision", "threads", "batch", "p50_ms", "p99_ms", "times_as_fast", "times_interval")
-    values = {name: getattr(latency, name) for name in (*names, "processes", "run", "same_as")}
+    values = {
+        name: getattr(latency, name) for name in (*names, "processes", "run", "same_as", "stable", "load_average")
+    }
     return {**values, "times_interval": list(latency.times_interval)}
 
 
 def tables(found: dict[str, Any]) -> str:
-    """For each model a table of accuracies and one of speeds: a line a method, a column a budget."""
+    """For each model a table of accuracies and one of speeds, a line a method, a column a budget; and what its jobs took."""
     parts = []
     for model, data in dict.fromkeys((row["model"], row["data"]) for row in found["rows"]):
         these = [row for row in found["rows"] if (row["model"], row["data"]) == (model, data)]
@@ -167,6 +174,11 @@ def tables(found: dict[str, Any]) -> str:
         speed = f"{model}, times as fast as the original in {' / '.join(runtimes)} (MACs left)"
         parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)
         parts += _table(speed, cells, partial(_speed, originals=originals, runtimes=runtimes), {})
+        hours = math.fsum(row["seconds"] for row in these) / 3600
+        parts += [
+            f"{model}: {hours:.1f} hours of training, pruning and reading in all its jobs; rows are timed apart",
+            "",
+        ]
     return "\n".join(parts)
 
 

@@ -1,6 +1,7 @@
 """The programs that make the README's figures start, whatever else is called as they are."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def row(method, seed, accuracy, *, budget="macs_cut=0.75", times=2.0, within=Tru
     return {
         "method": method, "budget": budget, "model": "m", "data": "d", "seed": seed, "accuracy": accuracy,
         "test_frames": 1000, "macs": 100 if method == "original" else 25, "within": within, "failed": failed,
+        "seconds": 3600, "kind": KINDS.get(method),
         "latency": {} if accuracy is None else {"onnxruntime": {"times_as_fast": times}},
     }  # fmt: skip
 
@@ -68,11 +70,30 @@ def test_the_comparisons_tables_mark_what_is_shown_and_say_what_there_is_not(com
     # Geometric means over the seeds, and the part of the MACs that is left.
     assert speed["layers"] == "4.00 (25 %)"
     assert speed["l1"] == "1.00 (25 %)"
-    # The picture has the means of what is within its budget, and says what lies below its edge.
-    figure = comparing.draw([{**one, "kind": KINDS.get(one["method"])} for one in rows], "m")
-    by_macs, by_speed = figure.axes
+    assert "m: 12.0 hours of training" in lines[-1]
+
+
+def test_the_comparisons_picture_has_the_means_and_tells_what_lies_below_its_edge(comparing):
+    rows = [row("original", seed, 0.6, budget="none", times=1.0) for seed in (1, 2)]
+    rows += [row("layers", seed, accuracy, times=4.0) for seed, accuracy in ((1, 0.50), (2, 0.52))]
+    rows += [row("l1", 1, 0.55), row("l1", 1, 0.11, budget="macs_cut=0.9"), row("l1", 1, 0.12, budget="macs_cut=0.95")]
+    rows += [row("rfp", 1, 0.5, within=False), row("psr", 1, None, failed="no plan")]
+    by_macs, by_speed = comparing.draw(rows, "m").axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in by_speed.get_lines()}
     assert drawn["layers"] == [[pytest.approx(4.0), pytest.approx(51.0)]]
-    assert {"layers", "l1", "l2"} <= set(drawn)
-    assert not {"rfp", "psr"} & set(drawn)
-    assert "1 method at\n41 to 41 % here" in by_macs.texts[0].get_text()
+    assert drawn["l1"] == [[2.0, pytest.approx(55.0)]]
+    assert drawn["rfp"] == []
+    assert "psr" not in drawn
+    assert "1 below: 11 to 12 %" in by_macs.texts[0].get_text()
+    assert comparing.draw(rows, "another") is None
+
+
+def test_results_keep_what_is_not_there_any_more(comparing, tmp_path, capsys):
+    results = tmp_path / "compare.json"
+    rows = [row("layers", 1, 0.5) | {"model": "vgg1d16"}]
+    results.write_text(json.dumps({"host": {"vgg1d16": {}}, "recipes": {}, "missing": {"vgg1d16": 0}, "rows": rows}))
+    comparing.write(results, tmp_path / "empty")
+    found = json.loads(results.read_text())
+    assert found["rows"] == rows
+    assert found["host"] == {"vgg1d16": {}}
+    assert "holds no compare.json" in capsys.readouterr().err

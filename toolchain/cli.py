@@ -116,8 +116,8 @@ def _run(recipe_path: Path, out: Path, assignments: tuple[str, ...], *, replace:
 def thinwave() -> None:
     """Make a modulation recognition model small enough for the edge, and show what that cost.
 
-    `run`, `quickstart`, `train`, `evaluate`, `cost`, `prune`, `finetune`, `export`, `estimate` and `report` need the
-    toolchain extra, `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
+    `run`, `quickstart`, `compare`, `train`, `evaluate`, `cost`, `prune`, `finetune`, `export`, `estimate` and `report` need
+    the toolchain extra, `data inspect --plots` matplotlib of it; the others also work on a device that has no torch.
     """
 
 

@@ -21,7 +21,7 @@ from toolchain.cli_options import EXTRA, require_extra, set_option
     "  thinwave compare my.toml --ray local\n"
     "  thinwave compare my.toml --ray 10.0.0.5:6379\n"
     "\nThe same command again goes on with what is missing, and tries again what failed; more methods, budgets, seeds, "
-    "models or data sets add only their cells.",
+    "models or data sets add only their cells, and time anew the rows that they are in.",
 )
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(

@@ -30,6 +30,8 @@ Milliseconds = Annotated[float, Field(ge=1e-9, le=1e12)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]
 Decibels = Annotated[float, Field(ge=-1000, le=1000)]
 Kind = Literal["layers", "channels", "scratch"]
+OURS = "layers"
+"""The method that is thinwave's own."""
 
 
 def budget_name(kind: str, value: float) -> str:
@@ -180,8 +182,8 @@ class Compared(Strict):
     """All of it: the recipe's values (of files only the names), on which host latencies were measured, originals, cells.
 
     ``baseline`` is the method that the others are held against, ``level`` the accuracy that sensitivity is the SNR of, and
-    ``missing`` are the cells of the recipe that are not done yet; of originals all are there, those not done without a
-    judgement and a reason.
+    ``missing`` are the cells of the recipe that are not done yet; of originals all are there, and those not done have neither
+    a judgement nor a reason.
     """
 
     schema_: Literal[2] = Field(default=2, alias="schema")

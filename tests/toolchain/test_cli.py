@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, mistakes, an installation without torch."""
 
+import inspect
 import json
 import os
 import pickle
@@ -47,6 +48,16 @@ def test_help_answers_without_importing_what_is_slow(command):
     assert said.splitlines()[-1] == "[]"
     assert "Usage: " in said
     assert not command or "Example" in said
+
+
+def test_help_names_the_commands_that_need_the_toolchain():
+    needing = {
+        name
+        for name, command in thinwave_command.commands.items()
+        if "require_extra(" in inspect.getsource(inspect.unwrap(command.callback))
+    }
+    told = " ".join(thinwave_command.help.split()).split("need the")[0]
+    assert set(re.findall(r"`([a-z ]+)`", told)) == needing
 
 
 def context_of(command, name, parent):

@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from toolchain.compared import OURS
 from toolchain.comparison.beforehand import Beforehand
 from toolchain.comparison.folder import Folder
 from toolchain.comparison.grid import Asked, Cell, Grid, Start
 from toolchain.comparison.measuring import ORIGINAL
-from toolchain.comparison.methods import KINDS, OURS
+from toolchain.comparison.methods import KINDS
 from toolchain.run_folder import key_of
 
 Record = dict[str, Any]

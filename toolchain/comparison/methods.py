@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from deploy.suggestion import none_named
-from toolchain.compared import Kind
+from toolchain.compared import OURS, Kind
 
-OURS, SCRATCH, SOFT = "layers", "scratch", "sfp"
+SCRATCH, SOFT = "scratch", "sfp"
 LAYERS = (OURS, "psr", "random-layers", "sr-init", "lcp")
 CHANNELS = ("l1", "l2", "fpgm", "bn-scale", SOFT, "rfp", "taylor", "lamp", "random-channels")
 KINDS: dict[str, Kind] = {

@@ -11,7 +11,7 @@ from torch import nn
 
 from deploy.progress import Progress, silent
 from toolchain.baselines import plan_in_order, psr_choices, walked_back
-from toolchain.comparison.methods import OURS
+from toolchain.compared import OURS
 from toolchain.comparison.pruning import Opened, PruneAsked, planned_by
 from toolchain.latency_budget import Planner, Work, dropped_runs
 from toolchain.models import ModelCard

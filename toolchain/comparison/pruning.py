@@ -11,9 +11,10 @@ from torch import nn
 
 from deploy.progress import Progress
 from toolchain.baselines import BASELINES, Sample, criterion_of, from_scratch, scope_of, thinned_to
+from toolchain.compared import OURS
 from toolchain.comparison.frames import FramesAsked, frames_of
 from toolchain.comparison.grid import Asked
-from toolchain.comparison.methods import KINDS, OURS, SOFT
+from toolchain.comparison.methods import KINDS, SOFT
 from toolchain.cost import cost
 from toolchain.errors import NoRoomError
 from toolchain.models import ModelCard, Width, load_model, save_model, widths_between

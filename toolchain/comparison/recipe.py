@@ -16,7 +16,8 @@ from deploy.batches import MOST_BATCH
 from deploy.latency import LIMIT_S
 from deploy.names import Precision, RuntimeName
 from deploy.strict_reading import Strict, read_strictly
-from toolchain.comparison.methods import KINDS, OURS, SCRATCH, SOFT, reference_of, unknown_method
+from toolchain.compared import OURS
+from toolchain.comparison.methods import KINDS, SCRATCH, SOFT, reference_of, unknown_method
 from toolchain.errors import RecipeError
 from toolchain.recipe import (
     ChoicesTable,

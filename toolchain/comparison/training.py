@@ -111,7 +111,10 @@ def finetune(
 
 
 def judged(model: nn.Module, frames: Frames, hardware: Hardware) -> dict[str, Any]:
-    """How good a finished model is, and what it costs. The one place that reads the test split, once a model."""
+    """How good a finished model is, and what it costs.
+
+    In a comparison the one place that reads the test split, once a model.
+    """
     test = frames.test
     counted = cost(model, (2, frames.set.length))
     model = model.to(first_device(hardware))

@@ -158,7 +158,7 @@ def write_bundle(
 def score_on_test(
     path: Path, precision: Precision, test: Part, level: float, threads: int
 ) -> tuple[Accuracy, list[list[int]]]:
-    """The accuracy of an ONNX file and its confusion matrix (rows: true). The one place that reads the test split."""
+    """The accuracy of an ONNX file and its confusion matrix (rows: true). In a run the one place that reads the test split."""
     predicted = _predicted(path, precision, test, threads)
     by_snr = accuracy_by_snr(test.labels, predicted, test.snr_db)
     score = Accuracy(

@@ -273,7 +273,7 @@ def test_what_cannot_be_done_is_named_with_its_reason_and_the_rest_goes_on(thinw
 
 
 @pytest.mark.slow
-def test_what_could_not_be_measured_is_tried_again(thinwave_here, changed, tmp_path, monkeypatch):
+def test_what_could_not_be_measured_is_tried_again(thinwave, changed, tmp_path, monkeypatch):
     (tmp_path / "own_untraceable.py").write_text(UNTRACEABLE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -281,7 +281,7 @@ def test_what_could_not_be_measured_is_tried_again(thinwave_here, changed, tmp_p
         ('["layers", "l1", "sfp", "scratch"]', '["l1"]'), ('name = "resnet1d20"', 'name = "own_untraceable:build"')
     )
     for _ in range(2):
-        done = thinwave_here("compare", recipe, "--out", tmp_path / "out")
+        done = thinwave("compare", recipe, "--out", tmp_path / "out")
         assert done.returncode == 1, done.stderr
         assert "its latency cannot be measured: Untraceable cannot be written as ONNX" in done.stderr
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.latency import Setting
 from toolchain.report.comparison.remarks import why_left_out
 from toolchain.report.comparison.statistics import Entry, Row
@@ -21,7 +22,6 @@ from toolchain.report.comparison.wording import (
     significant,
 )
 
-OURS = "layers"
 NOT_COMPARED = "not compared"
 # Each verdict as it ends "the channel method's accuracy is …".
 ACCURACY = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.axes import log_axis
 from toolchain.report.comparison.gathering import ORIGINAL
 from toolchain.report.comparison.latency import Setting
@@ -130,4 +131,4 @@ def _line(look: Look) -> Figure:
 
 def _on_top_last(entries: Sequence[Entry]) -> list[Entry]:
     """Ours last, so that no other line hides it; before it the original."""
-    return sorted(entries, key=lambda entry: (entry.method == "layers", entry.method == ORIGINAL))
+    return sorted(entries, key=lambda entry: (entry.method == OURS, entry.method == ORIGINAL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.confusion import confusion
 from toolchain.report.comparison.curves import by_snr, distribution
 from toolchain.report.comparison.gathering import ORIGINAL
@@ -56,7 +57,7 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, Figure | None]]:
-    emphasised = (ORIGINAL, "layers", summary.baseline)
+    emphasised = (ORIGINAL, OURS, summary.baseline)
     for place, subject in enumerate(subjects_of(summary)):
         entries = subject.entries
         yield f"macs/{place}", against_macs(entries)

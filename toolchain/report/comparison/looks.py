@@ -10,6 +10,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.gathering import Kind
 
 Figure = dict[str, Any]
@@ -35,7 +36,7 @@ class Look:
 
 _LOOKS = {
     "original": Look("#111111", "star", "14px,3px", 2.0),
-    "layers": Look("#0050D8", "circle", "solid", 3.4),
+    OURS: Look("#0050D8", "circle", "solid", 3.4),
     "psr": Look("#D55E00", "star-diamond", "12px,2px,2px,2px"),
     "random-layers": Look("#7F8C9A", "octagon", "2px,2px"),
     "sr-init": Look("#E69F00", "hexagram", "7px,2px,2px,2px,2px,2px"),
@@ -76,9 +77,9 @@ def faint(colour: str, opacity: float) -> str:
 def legend(method: str, kind: Kind) -> Figure:
     """The keys of a trace that let it stand in the legend under its kind."""
     return {
-        "name": f"<b>{escaped(method)}</b>" if method == "layers" else escaped(method),
+        "name": f"<b>{escaped(method)}</b>" if method == OURS else escaped(method),
         "legendgroup": method,
-        "legendrank": 1000 + 100 * list(GROUPS).index(kind) + (0 if method == "layers" else 1),
+        "legendrank": 1000 + 100 * list(GROUPS).index(kind) + (0 if method == OURS else 1),
     }
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.cells import (
     JUDGED,
     TIMED,
@@ -20,7 +21,6 @@ from toolchain.report.comparison.cells import (
     timed_numbers,
     verdict_in_words,
 )
-from toolchain.report.comparison.claims import OURS
 from toolchain.report.comparison.figures import figures_of, subjects_of
 from toolchain.report.comparison.looks import GROUPS, Figure, look_of
 from toolchain.report.comparison.origin import host_in_words, origins
@@ -58,6 +58,7 @@ def page(summary: Summary) -> str:
         failures=failures(summary),
         unmeasured=unmeasured(summary),
         left_out=left_out_of_intervals(summary),
+        ours=OURS,
         # These three are our own texts, or JSON in which no tag can begin.
         style=Markup(_text("page.css")),
         script=Markup(_text("page.js")),

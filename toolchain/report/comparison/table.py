@@ -71,15 +71,8 @@ def to_json(summary: Summary) -> dict[str, Any]:
     entries = [line.entry for line in summary.lines]
     return {
         "schema": SCHEMA,
-        "comparisons": [
-            {
-                "name": one.name,
-                "missing": [cell.model_dump() for cell in one.missing],
-                "recipe": one.recipe,
-                "host": one.host,
-            }
-            for one in summary.found.compared
-        ],
+        "comparisons": [{"name": one.name, "recipe": one.recipe, "host": one.host} for one in summary.found.compared],
+        "missing": [cell.model_dump() for cell in summary.found.missing],
         "baseline": summary.baseline,
         "sensitivity_level": summary.found.level,
         "intervals": dict(BASES),

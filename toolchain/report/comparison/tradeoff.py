@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from toolchain.compared import OURS
 from toolchain.report.comparison.axes import log_axis, span
 from toolchain.report.comparison.gathering import ORIGINAL, Kind
 from toolchain.report.comparison.latency import Setting
@@ -141,7 +142,7 @@ def _tradeoff(
         }
     ]
     # The one that is looked for lies on top.
-    ordered = sorted(methods.items(), key=lambda item: item[0][0] == "layers")
+    ordered = sorted(methods.items(), key=lambda item: item[0][0] == OURS)
     traces += [_points(method, kind, points) for (method, kind), points in ordered]
     return {
         "data": traces,
@@ -161,7 +162,7 @@ def _tradeoff(
 
 def _points(method: str, kind: Kind, points: Sequence[tuple[Entry, Cost]]) -> Figure:
     look = look_of(method, kind)
-    size = 16 if method == ORIGINAL else 12 if method == "layers" else 10
+    size = 16 if method == ORIGINAL else 12 if method == OURS else 10
     bar = {"type": "data", "symmetric": False, "thickness": 1, "width": 2, "color": faint(look.colour, 0.45)}
     accuracies = [entry.accuracy for entry, _ in points if entry.accuracy]
     return {

@@ -108,6 +108,7 @@ def test_nothing_in_the_file_is_fetched(summary):
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=(?!\"data:)", text)
     # Names are text wherever they stand.
     assert EVIL not in text
+    assert "1 cell of the recipe is not done yet" in text
 
 
 def test_each_plot_is_drawn_when_it_comes_near(opened):
