@@ -21,8 +21,8 @@ def folder(tmp_path):
         }
         cell = {"method": method, "kind": "layers", "data": "d", "model": "m", "budget": "macs_cut=0.5", "seed": 1}
         values = {
-            "schema": 1, "name": name, "recipe": {}, "host": {}, "baseline": "layers", "level": 0.5,
-            "runtimes": ["onnxruntime"], "originals": [], "cells": [{**cell, "judged": judged}], "missing": 0,
+            "schema": 2, "name": name, "recipe": {}, "host": {}, "baseline": "layers", "level": 0.5,
+            "runtimes": ["onnxruntime"], "originals": [], "cells": [{**cell, "judged": judged}], "missing": [],
         }  # fmt: skip
         (tmp_path / name).mkdir()
         (tmp_path / name / FILE).write_text(json.dumps({**values, **changes}))
@@ -62,6 +62,6 @@ def test_mistakes_are_told(refused_here, folder, tmp_path):
     assert "one and twin both hold layers" in refused_here("report", place, folder("twin"), "--out", tmp_path / "out")
     assert "baseline 'l1': no cell has this method" in refused_here("report", place, "--baseline", "l1")
     assert "cannot be made a folder" in refused_here("report", place, "--out", place / FILE)
-    (place / FILE).write_text('{"schema": 1, "name"')
+    (place / FILE).write_text('{"schema": 2, "name"')
     assert "cannot be read" in refused_here("report", place)
     assert "Missing argument" in refused_here("report")
