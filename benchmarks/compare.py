@@ -45,6 +45,8 @@ WORK = Path(__file__).parents[1] / "runs" / "compare"
 NAMES = ("resnet1d56", "resnet1d110", "vgg1d16")
 # Rows of one method, by seed.
 Seeds = dict[int, dict[str, Any]]
+# A heading, a budget, and what is said there of a method beside ours.
+Column = tuple[str, str, Callable[[Seeds, Seeds], str]]
 # A little of everything.
 QUICK = (
     "compare.seeds=[1,2]", 'compare.methods=["layers","l1","scratch"]', "budgets.speedup=[]", "train.steps=20",
@@ -162,7 +164,10 @@ def _timed(latency: Latency) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """For each model a table of accuracies and one of speeds, a line a method, a column a budget; and what its jobs took."""
+    """For each model tables of accuracies and speeds, a line a method; and what its jobs took.
+
+    A column is a budget; of one budget alone both are in one table.
+    """
     parts = []
     for model, data in dict.fromkeys((row["model"], row["data"]) for row in found["rows"]):
         these = [row for row in found["rows"] if (row["model"], row["data"]) == (model, data)]
@@ -171,9 +176,17 @@ def tables(found: dict[str, Any]) -> str:
         if not cells:
             continue
         runtimes = list(dict.fromkeys(runtime for row in these for runtime in row["latency"]))
-        speed = f"{model}, times as fast as the original in {' / '.join(runtimes)} (MACs left)"
-        parts += _table(f"{model}, accuracy, %", cells, _accuracy, originals)
-        parts += _table(speed, cells, partial(_speed, originals=originals, runtimes=runtimes), {})
+        speeds = partial(_speed, originals=originals, runtimes=runtimes)
+        fast = f"times as fast as the original in {' / '.join(runtimes)} (MACs left)"
+        budgets = {budget: budget_in_words(budget) for budget in dict.fromkeys(row["budget"] for row in cells)}
+        if len(budgets) > 1:
+            accuracies = [(words, budget, _accuracy) for budget, words in budgets.items()]
+            parts += _table(f"{model}, accuracy, %", cells, accuracies, originals)
+            parts += _table(f"{model}, {fast}", cells, [(words, name, speeds) for name, words in budgets.items()], {})
+        else:
+            ((budget, words),) = budgets.items()
+            both = [("accuracy, %", budget, _accuracy), (fast, budget, speeds)]
+            parts += _table(f"{model}, {words}", cells, both, originals)
         hours = math.fsum(row["seconds"] for row in these) / 3600
         parts += [
             f"{model}: {hours:.1f} hours of training, pruning and reading in all its jobs; rows are timed apart",
@@ -182,23 +195,17 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _table(
-    title: str,
-    cells: Sequence[dict[str, Any]],
-    said: Callable[[Seeds, Seeds], str],
-    originals: Seeds,
-) -> list[str]:
-    budgets = list(dict.fromkeys(row["budget"] for row in cells))
-    lines = [title, "", "| method | " + " | ".join(budget_in_words(budget) for budget in budgets) + " |"]
-    lines.append("|---|" + "---:|" * len(budgets))
+def _table(title: str, cells: Sequence[dict[str, Any]], columns: Sequence[Column], originals: Seeds) -> list[str]:
+    lines = [title, "", "| method | " + " | ".join(heading for heading, _, _ in columns) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
     if originals:
-        lines.append("| original | " + " | ".join([said(originals, {})] * len(budgets)) + " |")
+        lines.append("| original | " + " | ".join(said(originals, {}) for _, _, said in columns) + " |")
     for method in dict.fromkeys(row["method"] for row in cells):
-        columns = []
-        for budget in budgets:
+        told = []
+        for _, budget, said in columns:
             mine = _of(cells, method, budget)
-            columns.append(said(mine, _of(cells, OURS, budget)) if mine else _why_none(cells, method, budget))
-        lines.append(f"| {method} | " + " | ".join(columns) + " |")
+            told.append(said(mine, _of(cells, OURS, budget)) if mine else _why_none(cells, method, budget))
+        lines.append(f"| {method} | " + " | ".join(told) + " |")
     return [*lines, ""]
 
 

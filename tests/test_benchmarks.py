@@ -54,13 +54,17 @@ def test_the_comparisons_tables_mark_what_is_shown_and_say_what_there_is_not(com
     rows += [row("l2", seed, accuracy) for seed, accuracy in ((1, 0.501), (2, 0.521))]
     rows += [row("rfp", 1, 0.3, within=False), row("psr", 1, None, failed="no plan"), row("taylor", 1, None)]
     lines = comparing.tables({"rows": rows}).splitlines()
-    second = lines.index("m, times as fast as the original in onnxruntime (MACs left)")
-    accuracy, speed = (
-        dict([part.strip() for part in line.split("|")[1:3]] for line in table if line.startswith("| "))
-        for table in (lines[:second], lines[second:])
+    assert lines[0] == "m, 75 % fewer MACs"
+    told = {
+        line.split("|")[1].strip(): [part.strip() for part in line.split("|")[2:4]] for line in lines if "|" in line
+    }
+    accuracy = {method: one for method, (one, _) in told.items()}
+    speed = {method: other for method, (_, other) in told.items()}
+    assert (accuracy["method"], speed["method"]) == (
+        "accuracy, %",
+        "times as fast as the original in onnxruntime (MACs left)",
     )
-    assert accuracy["method"] == "75 % fewer MACs"
-    assert accuracy["original"] == "60.0"
+    assert (accuracy["original"], speed["original"]) == ("60.0", "1.00 (100 %)")
     assert accuracy["layers"] == "51.0"
     # By 10 and by 9.8 points, which shows; and twice by 0.1 point, which 1,000 frames cannot tell.
     assert accuracy["l1"] == "41.1 -"
@@ -71,6 +75,11 @@ def test_the_comparisons_tables_mark_what_is_shown_and_say_what_there_is_not(com
     assert speed["layers"] == "4.00 (25 %)"
     assert speed["l1"] == "1.00 (25 %)"
     assert "m: 12.0 hours of training" in lines[-1]
+    # Of several budgets each is a column, of two tables.
+    rows += [row("layers", seed, 0.4, budget="speedup=8") for seed in (1, 2)]
+    lines = comparing.tables({"rows": rows}).splitlines()
+    assert lines.count("| method | 75 % fewer MACs | at least 8 times as fast |") == 2
+    assert "| layers | 51.0 | 40.0 |" in lines
 
 
 def test_the_comparisons_picture_has_the_means_and_tells_what_lies_below_its_edge(comparing):
