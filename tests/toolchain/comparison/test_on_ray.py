@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+    # Workers that give way to all else would hardly come to run beside other tests.
+    "RAY_worker_niceness": "0",
 }
 
 
