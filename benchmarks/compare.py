@@ -58,14 +58,18 @@ def main() -> None:
     """Run what is missing, make the rows, show the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--rows", action="store_true", help="the results file, of what is in --work")
+    parser.add_argument(
+        "--rows", action="store_true", help="the results file, of what is in --work; what it has of other models stays"
+    )
     parser.add_argument("--summarise", action="store_true", help="the tables and the picture, of the results file")
     parser.add_argument("--quick", action="store_true", help="a little of everything; its results stay in --work")
-    parser.add_argument("--work", type=Path, default=WORK, help="models and records [default: runs/compare]")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="models and records, and results where another [default: runs/compare]"
+    )
     arguments = parser.parse_args()
     work = arguments.work / "quick" if arguments.quick else arguments.work
-    # Those of other models stay beside them.
-    results = RESULTS if work == WORK else work / RESULTS.name
+    # Of models that lie elsewhere, and of a little of everything, the results lie there too.
+    results = RESULTS if work.resolve() == WORK.resolve() else work / RESULTS.name
     if not (arguments.rows or arguments.summarise):
         for name in arguments.only or NAMES:
             run(name, work, QUICK if arguments.quick else ())

@@ -87,4 +87,4 @@ def compare(
         click.echo(line, err=True)
     if failures:
         click.echo("The same command tries again what failed.", err=True)
-        sys.exit(1)
+        click.get_current_context().exit(1)

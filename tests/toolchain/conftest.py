@@ -108,10 +108,7 @@ def thinwave_here(capsys):
     def run(*arguments):
         # As a process gets them: bytes that are no UTF-8 come as surrogates.
         words = [os.fsdecode(_text(argument)) for argument in arguments]
-        try:
-            code = run_command_line(command, words, user_errors=(ToolchainError,))
-        except SystemExit as ended:
-            code = ended.code
+        code = run_command_line(command, words, user_errors=(ToolchainError,))
         said = capsys.readouterr()
         return subprocess.CompletedProcess(words, code, said.out, said.err)
 

@@ -159,7 +159,12 @@ def test_an_interrupted_comparison_goes_on_and_comes_to_the_same(finished, recip
         interruptions += process.returncode == 130
         assert "the same command goes on from there" in said
         # What there is by then is in the table.
-        assert read_compared(folder).missing
+        table = read_compared(folder)
+        assert table.missing
+        places = [
+            (cell.method, cell.budget, cell.model, cell.data, cell.seed) for cell in (*table.cells, *table.missing)
+        ]
+        assert sorted(places) == sorted((name, "macs_cut=0.6", "resnet1d20", "tiny", 1) for name in METHODS)
     assert interruptions == 2
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -135,23 +135,27 @@ def rows_of(found: Gathered, settings: Sequence[Setting]) -> tuple[Row, ...]:
         elif (result.judged is not None, bool(result.latency)) > (twins[0].judged is not None, bool(twins[0].latency)):
             methods[result.method][methods[result.method].index(twins[0])] = result
     unfinished = _unfinished(found.missing, groups)
-    return tuple(_row(place, methods, found.level, settings, unfinished[place]) for place, methods in groups.items())
+    return tuple(
+        _row(place, methods, found.level, settings, unfinished.get(place, {})) for place, methods in groups.items()
+    )
 
 
 def _unfinished(
     missing: Sequence[Missing], groups: Mapping[Place, Mapping[str, Sequence[Result]]]
 ) -> dict[Place, dict[str, tuple[int, ...]]]:
     """The seeds that are not done, by place and method: cells that are missing, originals that are there and not judged."""
-    seeds: dict[Place, dict[str, set[int]]] = {place: defaultdict(set) for place in groups}
-    for cell in missing:
-        if (place := (cell.data, cell.model, cell.budget)) in seeds:
-            seeds[place][cell.method].add(cell.seed)
-    for place, methods in groups.items():
-        for method, results in methods.items():
-            seeds[place][method].update(one.seed for one in results if one.judged is None and one.failed is None)
-    return {
-        place: {method: tuple(sorted(of)) for method, of in methods.items() if of} for place, methods in seeds.items()
-    }
+    not_done = [((cell.data, cell.model, cell.budget), cell.method, cell.seed) for cell in missing]
+    not_done += [
+        (place, method, one.seed)
+        for place, methods in groups.items()
+        for method, results in methods.items()
+        for one in results
+        if one.judged is None and one.failed is None
+    ]
+    seeds: dict[Place, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for place, method, seed in sorted(not_done, key=lambda each: each[2]):
+        seeds[place][method] = (*seeds[place].get(method, ()), seed)
+    return seeds
 
 
 def _row(

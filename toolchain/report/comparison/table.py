@@ -14,7 +14,7 @@ from toolchain.report.comparison.spread import BASES, Spread
 from toolchain.report.comparison.statistics import Counted, Entry
 from toolchain.report.comparison.summary import Line, Summary
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = (
     *(
         "data",

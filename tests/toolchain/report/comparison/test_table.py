@@ -45,7 +45,8 @@ def test_what_budgets_wanted_and_what_was_not_timed_is_there(make):
 
 def test_json_has_what_the_plots_are_drawn_from(make):
     cells = [make.cell("layers", 1), make.cell("l1", 1, judged=None, latency=(), failed="no")]
-    found = json.loads(json.dumps(to_json(summary_of([make.compared(cells=cells)])), allow_nan=False))
+    compared = make.compared(cells=cells, missing=make.missing("psr", 1))
+    found = json.loads(json.dumps(to_json(summary_of([compared])), allow_nan=False))
     layers = {"data": "tiny", "model": "net", "budget": "macs_cut=0.5", "method": "layers"}
     (confusion,) = (one for one in found["confusion"] if one["method"] == "layers")
     assert confusion == {**layers, "classes": ["BPSK", "8PSK"], "counts": [[450, 50], [150, 350]]}
@@ -57,6 +58,7 @@ def test_json_has_what_the_plots_are_drawn_from(make):
     assert percentiles["runtime"] == "onnxruntime"
     assert len(percentiles["percentiles_ms"]) == 101
     assert found["failed"] == [{**layers, "method": "l1", "seed": 1, "because": "no"}]
+    assert found["missing"] == [{**layers, "method": "psr", "seed": 1}]
 
 
 def test_json_says_who_wins_and_what_channels_do(make):
